@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -22,6 +23,8 @@ from pinxit.data.captions import (
 )
 from pinxit.data.load import load_images
 from tests.builders import blobs
+from tests.data.streams.shard_sets import write_shard
+from tests.data.test_decode import encode
 
 
 def test_caption_columns_are_found_by_language():
@@ -116,3 +119,60 @@ def test_images_take_turns_between_languages():
     assert texts == ["un", "trois", "four"]
     rows, texts = captions_round_robin(images, ("en", "fr"))
     assert texts == ["one", "three", "four"]
+
+
+@pytest.mark.parametrize("code", ["raw", "old", "len", "xx", "zq", "src"])
+@pytest.mark.parametrize("word", ["caption", "text", "tags", "keywords"])
+def test_a_suffix_that_is_no_language_is_a_column_not_used(tmp_path, code, word):
+    for read in (as_folder, as_shard):
+        images = read(tmp_path / read.__name__, [{"caption": "a cat", f"{word}_{code}": "x"}] * 3)
+        assert set(images.captions) == {"und"}
+        assert not images.keywords
+        assert f"columns not used: {word}_{code}" in " ".join(images.notes)
+
+
+@pytest.mark.parametrize("column", ["caption_id", "text_id", "prompt_no", "caption_nr", "tags_id"])
+@pytest.mark.parametrize("value", [17, 17.5, 0, [1, 2]])
+def test_numbers_make_no_language(tmp_path, column, value):
+    for read in (as_folder, as_shard):
+        images = read(tmp_path / read.__name__, [{"caption": "a cat", column: value}] * 3)
+        assert set(images.captions) == {"und"}
+        assert not images.keywords
+        assert not images.skipped
+        assert f"columns not used: {column}" in " ".join(images.notes)
+
+
+def test_ids_of_a_table_make_no_language_and_texts_do(tmp_path):
+    def write(texts):
+        lines = [f"{i}.png,{text}" for i, text in enumerate(texts)]
+        (tmp_path / "metadata.csv").write_text("\n".join(["file_name,caption_id", *lines]))
+        return load_images(tmp_path, progress=False, cache=False)
+
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(PNG)
+    ids = write(["17", "-3", " 5"])
+    assert not ids.captions
+    assert "columns not used: caption_id" in " ".join(ids.notes)
+    assert write(["seekor kucing", "anjing", ""]).captions == {
+        "id": ["seekor kucing", "anjing", ""]
+    }
+
+
+PNG = encode(Image.new("L", (8, 8)))
+
+
+def as_folder(folder, rows):
+    folder.mkdir()
+    lines = []
+    for i, row in enumerate(rows):
+        (folder / f"{i}.png").write_bytes(PNG)
+        lines.append(json.dumps({"file_name": f"{i}.png", **row}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return load_images(folder, progress=False, cache=False)
+
+
+def as_shard(folder, rows):
+    files = []
+    for i, row in enumerate(rows):
+        files += [(f"{i}.png", PNG), (f"{i}.json", json.dumps(row).encode())]
+    return load_images(write_shard(folder / "0.tar", files), progress=False, cache=False)

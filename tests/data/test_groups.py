@@ -5,17 +5,23 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pinxit.data.groups import burst_of, describe_groups, index_groups, parse_group
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.records import Record
+from pinxit.data.shards.write import shard
+from pinxit.data.sources import open_source
 from pinxit.errors import UsageError
 from tests.data.test_decode import encode
 
@@ -127,3 +133,35 @@ def test_the_note_counts_groups_of_two_images_and_more():
     note = describe_groups(records, np.array([0, 0, 1, 2, 2, 2]), "burst")
     assert note.startswith("2 groups of images by name")
     assert describe_groups(records, np.array([0, 0, 1, 2, 3, 4]), "burst").startswith("1 group of")
+
+
+STEMS = st.sampled_from(["cat", "walk-b", "Clip", "2021_trip", "a"])
+NUMBERS = st.sampled_from(["", "_1", "_002", "-17", " 3", " (4)", "_05", "9"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(names=st.sets(st.tuples(STEMS, NUMBERS), min_size=1, max_size=12), size=st.integers(1, 12))
+def test_bursts_in_shards_are_those_of_their_source(names, size):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "set"
+        root.mkdir()
+        for stem, number in names:
+            (root / f"{stem}{number}.png").write_bytes(png(3))
+        shard(root, Path(folder) / "out", per_shard=size, quiet=True)
+        groups = []
+        for source in (root, Path(folder) / "out"):
+            items = open_source(source).list_records()
+            records = [item for item in items if isinstance(item, Record)]
+            groups.append(index_groups(records, "burst"))
+    expected, found = groups
+    assert (expected is None) == (found is None)
+    if expected is not None:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("group_by", ["burst", "nonesuch"])
+def test_a_choice_of_groups_that_makes_none_is_an_error(tmp_path, group_by):
+    for name in ("cat", "dog"):
+        (tmp_path / f"{name}.png").write_bytes(png(len(name)))
+    with pytest.raises(UsageError, match=r"no two images of .* share"):
+        load_images(tmp_path, group_by=group_by, progress=False)

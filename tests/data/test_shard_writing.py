@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tarfile
 import tempfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from pinxit.cli import main
 from pinxit.data.load import load_images
 from pinxit.data.records import Record
 from pinxit.data.shards import write
-from pinxit.data.shards.manifest import LOCK, MANIFEST, read_manifest
+from pinxit.data.shards.manifest import LOCK, MANIFEST, parse_manifest, read_manifest
 from pinxit.data.shards.sample_files import sample_files
 from pinxit.data.shards.write import shard
 from pinxit.data.sources.webdataset import _list_records as read_shards
@@ -162,6 +163,85 @@ def test_images_that_cannot_be_read_are_listed(photos, tmp_path):
     assert manifest.samples == 11
 
 
+def spoil(folder: Path, name: str) -> None:
+    """Add something to a folder that shards do not hold."""
+    match name:
+        case "latin-1":
+            (folder / "metadata.csv").write_bytes(b"file_name,caption\ndog/0.png,caf\xe9")
+        case "unknown image":
+            (folder / "metadata.csv").write_text("file_name,caption\nnowhere.png,x\n")
+        case "other format":
+            (folder / "x.psd").write_bytes(b"8BPS")
+        case "unused column":
+            (folder / "metadata.csv").write_text("file_name,weather\ndog/0.png,rain\n")
+        case "unreadable":
+            (folder / "cat/1.png").write_bytes(b"no image")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("latin-1",),
+        ("unknown image", "other format"),
+        ("unused column", "unreadable"),
+        ("other format", "unreadable"),
+    ],
+)
+def test_what_shards_do_not_hold_is_printed_as_loading_prints_it(photos, tmp_path, capsys, faults):
+    for fault in faults:
+        spoil(photos, fault)
+    assert main(["shard", str(photos), str(tmp_path / "out"), "--json"]) == 0
+    printed = capsys.readouterr()
+    record = json.loads(printed.out)
+    notes = [note for note in load_images(photos, progress=False).notes if "training" not in note]
+    assert record["notes"] == notes != []
+    for note in notes:
+        assert f"{photos}: {note}" in printed.err
+    assert record["samples"] + record["not_readable"] == record["records"] == 12
+    assert read_manifest(tmp_path / "out").notes == tuple(notes)
+
+
+def test_all_images_that_cannot_be_read_are_counted(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("pinxit.data.shards.write.MAX_SKIPPED_NAMES", 3)
+    for i in range(1, 8):
+        (photos / f"cat/{i}.png").unlink(missing_ok=True)
+        (photos / f"cat/{i}.png").write_bytes(b"no image")
+    manifest = shard(photos, tmp_path / "out", per_shard=2, quiet=True)
+    assert len(manifest.skipped) == 3
+    assert manifest.samples + manifest.not_readable == manifest.records
+    assert main(["shard", str(photos), str(tmp_path / "out"), "--per-shard", "2"]) == 0
+    assert f"{manifest.not_readable} not readable" in capsys.readouterr().out
+    assert f"{manifest.not_readable - 3} more images cannot be read" in manifest.notes
+
+
+NAMES = st.one_of(
+    st.sampled_from(["../../evil.tar", "/evil.tar", "a/../../evil.tar", "x.txt", "C:/evil.tar"]),
+    st.sampled_from(["..\\evil.tar", "a\0.tar", "\ud800.tar", "", ".tar", "a//b.tar", "sub/b.tar"]),
+    st.text("a./\\:", max_size=8).map(lambda name: f"{name}.tar"),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAMES)
+def test_a_list_names_no_file_outside_its_folder(name):
+    info = {"name": name, "samples": 1, "bytes": 1, "crc32": "", "splits": {}}
+    record = {"source": "x", "key": "x", "per_shard": 1, "records": 1, "shards": [info]}
+    with contextlib.suppress(PinxitError):
+        found = parse_manifest(record, "here").shards[0].name
+        assert found == name
+        assert found.lower().endswith(".tar")
+        assert Path("/srv/set", found).resolve().is_relative_to("/srv/set")
+        assert PureWindowsPath("C:/set", found).is_relative_to("C:/set")
+
+
+@pytest.mark.parametrize("name", ["shard-000000.tar", "sub/b.tar", "a b.TAR", "é.tar"])
+def test_usual_names_of_shards_are_read(name):
+    info = {"name": name, "samples": 1, "bytes": 1, "crc32": "", "splits": {}}
+    record = {"source": "x", "key": "x", "per_shard": 1, "records": 1, "shards": [info]}
+    assert parse_manifest(record, "here").shards[0].name == name
+
+
 def test_pairs_are_refused(tmp_path):
     for name in ("before", "after"):
         (tmp_path / "pairs/a").mkdir(parents=True, exist_ok=True)
@@ -216,6 +296,22 @@ def test_every_field_of_a_record_is_read_again(label, number, captions, split, g
         assert found.read() == content
     same = {"name": found.name, "read": found.read}
     assert dataclasses.replace(record, **same) == found
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "uint8", "int16", "uint16", "int32", "int64", "float16", "float32", "float64"],
+)
+def test_arrays_load_as_their_shards_do(tmp_path, dtype, channels):
+    rng = np.random.default_rng(0)
+    top = {"bool": 2, "uint8": 256}.get(dtype, 1 if dtype.startswith("float") else 4_000)
+    images = (rng.random((12, 8, 8, *channels)) * top).astype(dtype)
+    np.savez(tmp_path / "set.npz", images=images)
+    shard(tmp_path / "set.npz", tmp_path / "out", quiet=True)
+    expected = load_images(tmp_path / "set.npz", progress=False)
+    found = load_images(tmp_path / "out", progress=False)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -284,8 +284,8 @@ def test_rows_say_what_of_them_is_not_used():
     assert rows.read({"label": [0, 1], "split": "dev"})["split"] == "validation"
     assert rows.read({"caption": b"bytes"})["captions"] == {}
     assert rows.read({"caption": [{"text": "words"}]})["captions"] == {}
-    assert list(rows.list_notes()) == [
-        "columns not used: category, score, group",
-        "1 row: `label` has several values instead of one",
-        "2 rows: `caption` has values that are not text",
+    assert [(note.text, note.is_loss) for note in rows.list_notes()] == [
+        ("columns not used: category, score, group", False),
+        ("1 row: `label` has several values instead of one", True),
+        ("2 rows: `caption` has values that are not text", True),
     ]

@@ -258,6 +258,49 @@ def test_a_folder_of_parquet_files_from_the_hub(tmp_path):
     assert (images.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
 
 
+@pytest.mark.parametrize("change", ["add", "replace", "remove"])
+def test_files_that_a_table_names_are_read_again_when_they_change(tmp_path, change):
+    for i in range(5):
+        save_png(tmp_path, f"{i}.png", i)
+    rows = [{"bytes": None, "path": f"{i}.png"} for i in range(6)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), tmp_path / "set.parquet")
+    assert len(load(tmp_path / "set.parquet")) == 5
+    if change == "remove":
+        (tmp_path / "0.png").unlink()
+    else:
+        save_png(tmp_path, "5.png" if change == "add" else "0.png", 7)
+    cached, read = load(tmp_path / "set.parquet"), load(tmp_path / "set.parquet", cache=False)
+    assert cached.fingerprint == read.fingerprint
+    assert len(read) == {"add": 6, "replace": 5, "remove": 4}[change]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("content", ["one array", "several"])
+def test_the_content_of_an_array_file_says_what_it_is(tmp_path, suffix, content):
+    with (tmp_path / f"set{suffix}").open("wb") as file:
+        np.save(file, GREY) if content == "one array" else np.savez(file, images=GREY)
+    assert (load(tmp_path / f"set{suffix}").pixels[..., 0] == GREY).all()
+
+
+@pytest.mark.parametrize("stem", ["00000", "metadata", "sub/00000"])
+@pytest.mark.parametrize("stream", ["off", "on"])
+def test_tables_beside_shards_do_not_change_which_images_are_read(tmp_path, stem, stream):
+    for k in range(2):
+        files = {f"{i:04d}.png": png_bytes(i % 12) for i in range(40 * k, 40 * k + 40)}
+        (tmp_path / "set").mkdir(exist_ok=True)
+        write_shard(tmp_path / f"set/{k:05d}.tar", files)
+    expected = load(str(tmp_path / "set"), stream=stream)
+    (tmp_path / f"set/{stem}.parquet").parent.mkdir(exist_ok=True)
+    rows = {"url": ["x"] * 40, "caption": ["y"] * 40}
+    pq.write_table(pa.table(rows), tmp_path / f"set/{stem}.parquet")
+    (tmp_path / "set/00000_stats.json").write_text("{}")
+    images = load(str(tmp_path / "set"), stream=stream)
+    assert images.names == expected.names
+    np.testing.assert_array_equal(images.pixels, expected.pixels)
+    assert stream == "on" or f"{stem}.parquet" in [file.name for file in images.skipped]
+
+
 def test_a_parquet_file_in_a_folder_of_images_is_ignored(tmp_path):
     save_png(tmp_path, "cats/a.png", 0)
     pq.write_table(pa.table({"vector": [[0.5, 1.0]]}), tmp_path / "embeddings.parquet")
@@ -351,6 +394,18 @@ def test_a_missing_named_dataset_names_the_folder_and_the_hub(monkeypatch):
         load("mnist")
     with pytest.raises(PinxitError, match=r"'omniglot' .* put omniglot.npz or omniglot28.npz in"):
         load("omniglot")
+
+
+@pytest.mark.parametrize("columns", [(), ("url",), ("label",), ("caption",), ("url", "caption")])
+def test_a_hub_dataset_has_the_rows_of_its_images_whatever_its_other_columns(monkeypatch, columns):
+    import datasets
+
+    table = {"image": [{"bytes": png_bytes(i), "path": None} for i in range(7)]}
+    table |= {name: [str(i) for i in range(7)] for name in columns}
+    rows = datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
+    monkeypatch.setattr(hub, "_download", lambda *_: {"train": rows, "test": rows})
+    monkeypatch.setattr(hub, "_fetch_revision", lambda _: None)
+    assert len(load_images("hf:a/b", progress=False, cache=False)) == 14
 
 
 def test_a_hub_dataset_is_downloaded_once_per_revision(monkeypatch):

@@ -25,6 +25,7 @@ from pinxit.sampling.inputs import (
     select_split,
 )
 from tests.builders import blobs, build_vae
+from tests.data.streams.shard_sets import write_shards
 
 
 def test_labels_are_matched_by_name_to_those_of_a_label_conditional_model():
@@ -120,6 +121,30 @@ def test_other_data_is_loaded_with_the_shape_of_the_run_but_without_its_limit(tm
     assert (other.height, other.width, other.channels) == (16, 16, 1)
     images = blobs(4)
     assert load_for_run(run, images) is images
+
+
+@pytest.mark.parametrize("stream", ["on", "off", "auto"])
+def test_the_own_data_of_a_run_are_streamed_as_in_training_when_they_are_named(tmp_path, stream):
+    write_shards(tmp_path / "set", [700])
+    options = LoadOptions(stream=stream)
+    own = str(tmp_path / "set")
+    images = load_images(own, options, progress=False)
+    run = write_run(tmp_path / "run", own, options, images)
+    for name in (own, f"{own}/", tmp_path / "run/../set"):
+        named = load_for_run(run, [name], progress=False)
+        assert named.fingerprint == images.fingerprint
+        assert (named.stream is None) == (stream != "on")
+    assert load_for_run(run, [own], progress=False, limit=50).stream is None
+    write_shards(tmp_path / "other", [20])
+    assert load_for_run(run, [str(tmp_path / "other")], progress=False).stream is None
+
+
+@pytest.mark.parametrize("group_by", ["burst", "clip"])
+def test_other_data_need_not_have_the_groups_of_the_run(tmp_path, group_by):
+    images = load_images("digits", progress=False)
+    run = write_run(tmp_path, "digits", LoadOptions(group_by=group_by), images)
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 8), np.uint8))
+    assert len(load_for_run(run, [str(tmp_path / "one.npy")], progress=False)) == 1
 
 
 def test_other_images_have_the_range_and_background_of_the_run(tmp_path):

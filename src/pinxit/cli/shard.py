@@ -36,15 +36,16 @@ def shard(
         per_shard: number of images in a shard
         workers: number of threads (default: one per core)
         json: print the list of shards as JSON
-        quiet: show no progress
+        quiet: show no progress and no notes
     """
     from pinxit.data.shards.write import shard as write_shards
 
     manifest = write_shards(data, out, per_shard=per_shard, workers=workers, quiet=quiet)
     if json:
-        console.out_json(dataclasses.asdict(manifest))
+        counts = {"samples": manifest.samples, "not_readable": manifest.not_readable}
+        console.out_json(dataclasses.asdict(manifest) | counts)
         return
-    left = f", {len(manifest.skipped):,} not readable" if manifest.skipped else ""
+    left = f", {manifest.not_readable:,} not readable" if manifest.not_readable else ""
     console.out(
         f"{pluralize(manifest.samples, 'image')} in {pluralize(len(manifest.shards), 'shard')}"
         f"{left}: {format_bytes(manifest.bytes)} in {out}"

@@ -89,7 +89,7 @@ class DatasetInfo:
         names = [normalize_label(name) for name in self.label_names]
         if normalize_label(label) in names:
             return names.index(normalize_label(label))
-        if label.isdigit() and int(label) < len(self.label_names):
+        if label.isascii() and label.isdecimal() and int(label) < len(self.label_names):
             return int(label)
         if not self.label_names:
             raise UsageError("these images have no labels; leave the label out.")

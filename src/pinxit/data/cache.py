@@ -97,6 +97,7 @@ def _load_folder(folder: Path) -> Images:
         skipped=tuple(SkippedFile(**file) for file in info["skipped"]),
         file_counts=info["file_counts"],
         notes=tuple(info["notes"]),
+        losses=tuple(info.get("losses", ())),
         conversion=info["conversion"],
     )
 
@@ -208,6 +209,7 @@ class CacheWriter:
             "skipped": [dataclasses.asdict(file) for file in images.skipped],
             "file_counts": images.file_counts,
             "notes": list(images.notes),
+            "losses": list(images.losses),
             "conversion": images.conversion,
         }
         if images.labels is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pinxit.console import pluralize
+from pinxit.data.language_codes import is_language
 from pinxit.data.unicode_forms import normalize_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ LANGUAGE_SUFFIX = r"(?:_([a-z]{2,3}(?:[-_](?:[a-z]{2}|hans|hant|latn|cyrl))?))?"
 
 # words for a caption in names of columns, the preferred one first
 _WORDS = ("caption", "text", "prompt", "description", "sentence")
+# Indonesian, Norwegian and Southern Ndebele, or an identifier and a number
+_NUMBER_SUFFIXES = ("id", "no", "nr")
+_NUMBER = re.compile(r"\s*[-+]?\d+(?:\.\d*)?\s*")
 _COLUMN = re.compile(
     rf"({'|'.join(_WORDS)})s?(?:_?(\d+))?{LANGUAGE_SUFFIX}",
     re.IGNORECASE,
@@ -38,8 +42,9 @@ def caption_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     by_language: dict[str, dict[int, list[tuple[int, str]]]] = {}
     for column in sorted(columns):
-        if match := _COLUMN.fullmatch(column):
-            language = normalize_language(match[3]) if match[3] else UNDETERMINED
+        match = _COLUMN.fullmatch(column)
+        if match and is_language(match[3] or UNDETERMINED):
+            language = normalize_language(match[3] or UNDETERMINED)
             words = by_language.setdefault(language, {})
             rank = _WORDS.index(match[1].lower())
             words.setdefault(rank, []).append((int(match[2] or 0), column))
@@ -67,10 +72,40 @@ def parse_captions(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     {'en': ('a cat', 'an animal'), 'fr': ('un chat',)}
     """
     captions = {
-        language: tuple(text for column in columns for text in _texts(row[column]))
+        language: tuple(
+            text
+            for column in columns
+            if not is_number_of(row[column], language)
+            for text in _texts(row[column])
+        )
         for language, columns in caption_columns(row).items()
     }
     return {language: texts for language, texts in captions.items() if texts}
+
+
+def is_number_of(value: object, language: str) -> bool:
+    """Return whether a column holds numbers and its suffix means that, as `id`, not a language."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return bool(value) and all(is_number_of(item, language) for item in value)
+    if language not in _NUMBER_SUFFIXES or isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    return isinstance(value, int | float) and value == value  # not NaN, an empty cell
+
+
+def list_number_columns(
+    row: Mapping[str, Any], by_language: Mapping[str, Sequence[str]]
+) -> set[str]:
+    """Return those columns of languages that hold numbers in a row."""
+    return {
+        column
+        for language, columns in by_language.items()
+        for column in columns
+        if is_number_of(row[column], language)
+    }
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -114,7 +149,8 @@ def separate_first(
 def parse_caption_filename(name: str) -> tuple[str, str]:
     """Return the stem and the language of a caption file: `cat.fr.txt` is `cat` in French."""
     stem = name.removesuffix(".txt")
-    if match := re.fullmatch(r"(.+)\.([a-z]{2,3})", stem):
+    match = re.fullmatch(r"(.+)\.([a-z]{2,3})", stem)
+    if match and is_language(match[2]):
         return match[1], match[2]
     return stem, UNDETERMINED
 

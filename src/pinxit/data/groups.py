@@ -7,7 +7,7 @@ names; or images are grouped by their names: `cat_001.png` and `cat_002.png` are
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,12 +15,20 @@ import numpy as np
 
 from pinxit.console import pluralize
 from pinxit.data.records import Record
+from pinxit.errors import UsageError
 
 # columns that name a group, the preferred one first: in sets with both, such as the emoji,
 # `group` is a category
 GROUP_COLUMNS = ("base", "group")
 MODES = ("auto", "none", "burst")  # values of --group-by that are not columns
 
+
+class NoGroups(UsageError):
+    """A source in which `--group-by` makes no group."""
+
+
+# in front of an image's name in the shards that `pinxit shard` writes
+_SHARD_AND_NUMBER = re.compile(r"(?:^|(?<=/))shard-\d{6}/\d{8}-(?=[^/]*$)")
 _FINAL_NUMBER = re.compile(r"[-_.\s]*\(?\d+\)?$")
 
 
@@ -49,10 +57,12 @@ def parse_group(row: Mapping[str, Any], group_by: str = "auto") -> str | None:
 def burst_of(name: str) -> str | None:
     """Return an image's name up to its final number, with its folder; None without a number.
 
-    >>> burst_of("walk/cat_017.png")
-    'walk/cat'
+    The shards of `pinxit shard` and the numbers there are no part of the name; folders are lost.
+
+    >>> burst_of("walk/cat_017.png"), burst_of("shard-000002/00002345-cat_017")
+    ('walk/cat', './cat')
     """
-    path = PurePosixPath(name)
+    path = PurePosixPath(_SHARD_AND_NUMBER.sub("", name))
     stem = path.name if path.suffix[1:].isdecimal() else path.stem
     match = _FINAL_NUMBER.search(stem)
     return f"{path.parent}/{stem[: match.start()]}" if match else None
@@ -60,11 +70,23 @@ def burst_of(name: str) -> str | None:
 
 def describe_groups(records: Sequence[Record], groups: np.ndarray, group_by: str) -> str:
     """Return a note on the groups, and on how to load images without them."""
-    columns = {record.group.split("=")[0] for record in records if record.group is not None}
-    by = "name" if group_by == "burst" else " and ".join(f"`{name}`" for name in sorted(columns))
+    names = [] if group_by == "burst" else [record.group for record in records if record.group]
     count = np.count_nonzero(np.unique(groups, return_counts=True)[1] > 1)
-    number = pluralize(int(count), "group")
+    return describe_number_of_groups(int(count), names)
+
+
+def describe_number_of_groups(count: int, names: Iterable[str]) -> str:
+    """Return a note on a number of groups, by the columns of `names`, or by name if it is empty."""
+    columns = sorted({name.split("=")[0] for name in names})
+    by = " and ".join(f"`{name}`" for name in columns) or "name"
+    number = pluralize(count, "group")
     return f"{number} of images by {by}, none in two splits; --group-by none ignores them"
+
+
+def describe_no_groups(source: str, group_by: str) -> str:
+    """Return the error for a `group_by` that makes no group."""
+    what = "a name but for its final number" if group_by == "burst" else f"a value of `{group_by}`"
+    return f"no two images of {source} share {what}."
 
 
 def index_groups(records: Sequence[Record], group_by: str = "auto") -> np.ndarray | None:

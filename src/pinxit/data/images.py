@@ -73,6 +73,7 @@ class Images:
     # load options by which values became pixels, as found for the set: range, background, resample
     conversion: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # choices made while loading, for the user
+    losses: tuple[str, ...] = ()  # notes on values of the source that are not used
     columns: int | None = None  # of a grid of these images; None: chosen from their number
     # all images of the source, of which these are a sample; None: these are all
     stream: ImageStream | None = None

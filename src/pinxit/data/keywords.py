@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pinxit.console import pluralize
-from pinxit.data.captions import LANGUAGE_SUFFIX, UNDETERMINED, merge_captions, normalize_language
+from pinxit.data.captions import (
+    LANGUAGE_SUFFIX,
+    UNDETERMINED,
+    is_number_of,
+    merge_captions,
+    normalize_language,
+)
+from pinxit.data.language_codes import is_language
 from pinxit.data.unicode_forms import normalize_text
 
 if TYPE_CHECKING:
@@ -35,8 +42,9 @@ def keyword_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     by_language: dict[str, list[tuple[int, int, str]]] = {}
     for column in columns:
-        if match := _COLUMN.fullmatch(column):
-            language = normalize_language(match[3]) if match[3] else UNDETERMINED
+        match = _COLUMN.fullmatch(column)
+        if match and is_language(match[3] or UNDETERMINED):
+            language = normalize_language(match[3] or UNDETERMINED)
             order = _WORDS.index(match[1].lower()), int(match[2] or 0)
             by_language.setdefault(language, []).append((*order, column))
     return {
@@ -55,7 +63,10 @@ def parse_keywords(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """
     columns = keyword_columns(row)
     by_column = (
-        {language: _keywords_of(row[name])} for language, names in columns.items() for name in names
+        {language: _keywords_of(row[name])}
+        for language, names in columns.items()
+        for name in names
+        if not is_number_of(row[name], language)
     )
     return merge_captions(*by_column)
 

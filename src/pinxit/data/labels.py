@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +24,8 @@ def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[st
     """Return the class index of each record, int64 `[n]` with -1 for none, and the class names.
 
     Integer labels are used as class indices, or renumbered if they have large gaps. Other labels
-    are sorted by name, numbers first and by value. Returns (None, ()) if no record has a label.
+    are sorted by name, numbers first and by value; integers beside them are names, too. Returns
+    (None, ()) if no record has a label.
     """
     records = [replace(r, label=normalize_label(r.label)) if r.label else r for r in records]
     labels = {
@@ -40,10 +41,20 @@ def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[st
             -1 if r.label_index is None else indices.get(r.label_index, -1) for r in records
         ]
     else:
-        names = tuple(sorted({str(name) for _, name in labels}, key=_sort_key))
+        known = {number: name for number, name in labels if number is not None and name}
+        texts = [_text_of(r, known) for r in records]
+        names = tuple(sorted({text for text in texts if text is not None}, key=_sort_key))
         index_of = {name: i for i, name in enumerate(names)}
-        by_record = [-1 if r.label is None else index_of[r.label] for r in records]
+        by_record = [-1 if text is None else index_of[text] for text in texts]
     return np.array(by_record, np.int64), names
+
+
+def _text_of(record: Record, known: Mapping[int, str]) -> str | None:
+    """Return a label as text where some are names and others numbers, of which some are `known`."""
+    number = record.label_index
+    if record.label is not None or number is None or number < 0:
+        return record.label
+    return known.get(number, str(number))
 
 
 def _index_integer_labels(names: dict[int, str | None]) -> tuple[dict[int, int], tuple[str, ...]]:

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +25,27 @@ from pinxit.data.decoding.set_facts import SetFacts
 from pinxit.data.division import assign_by_names, divide
 from pinxit.data.edit_pairs import join_pairs
 from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
-from pinxit.data.groups import MODES, describe_groups, index_groups
+from pinxit.data.groups import MODES, NoGroups, describe_groups, describe_no_groups, index_groups
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels
+from pinxit.data.listing import Listing, list_source
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
 from pinxit.data.record_columns import captions_by_language, more_captions_by_language
-from pinxit.data.records import Listed, Note, Record, Source, UsedFile
+from pinxit.data.records import Source
 from pinxit.data.selection import make_unique, select_rows
 from pinxit.data.shape_choice import choose_shape, describe_unreadable
 from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
 from pinxit.data.streams.plan import Finish, StreamPlan, plan_stream
 from pinxit.data.text_choice import finish_texts
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError
 
 Data = str | Path | Sequence[str | Path] | Images
 
 FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
+LISTING_VERSION = 2  # increase it when other labels, texts or splits are read of a source
 MAX_SKIPPED_SHOWN = 3
 MIN_SAMPLE_SHARE = 1e-4  # of the usual number of images
 
@@ -103,6 +104,8 @@ def read_images(
             images = finish(_account_for_files(join_pairs(images), opened))
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
+    if options.strict and images.losses:
+        raise PinxitError(f"cannot use all of {opened.name}: {'; '.join(images.losses)}.")
     return images
 
 
@@ -173,7 +176,7 @@ def _account_for_files(images: Images, source: Source) -> Images:
 
 def _group_by_column(source: Source, column: str) -> Source:
     if source.with_groups is None:
-        raise UsageError(
+        raise NoGroups(
             f"{source.name} has no columns to group by; group_by is 'auto', 'none' or 'burst'."
         )
     return _keep_identity(source.with_groups(column), source)
@@ -204,7 +207,8 @@ def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images
         CAN_READ_HEIF,
     )  # else files are skipped
     selection = (options.limit, options.seed if options.limit else None)
-    key = cache_key(source.compute_key(), *shape, *selection, options.group_by, *readable)
+    facts = (*shape, *selection, options.group_by, *readable, LISTING_VERSION)
+    key = cache_key(source.compute_key(), *facts)
     images = load_cached(key)
     if images is not None:
         return images
@@ -247,12 +251,13 @@ def _read(
     source: Source, options: LoadOptions, progress: bool, writer: CacheWriter | None = None
 ) -> Images:
     """Decode a source: to a folder of the cache, or into memory if `writer` is None."""
-    listing = _list_records(source)
+    listing = _list_images(source)
     records, skipped = listing.records, listing.skipped
     labels, label_names = index_labels(records)
     groups = index_groups(records, options.group_by)
-    if groups is None and options.group_by not in MODES:
-        raise UsageError(f"no two images of {source.name} share a value of `{options.group_by}`.")
+    is_explicit = options.group_by not in ("auto", "none") and not source.has_final_splits
+    if groups is None and is_explicit:
+        raise NoGroups(describe_no_groups(source.name, options.group_by))
     names = make_unique([record.name for record in records])
     source_splits = [record.split for record in records]
     if source.has_final_splits:
@@ -281,7 +286,8 @@ def _read(
     if not decoded_rows:
         raise PinxitError(describe_unreadable(source, skipped))
     notes += note_several_captions(selected)
-    notes += [] if groups is None else [describe_groups(records, groups, options.group_by)]
+    if groups is not None and not source.has_final_splits:  # a stream counts all of its groups
+        notes.append(describe_groups(records, groups, options.group_by))
     notes += facts.notes(len(decoded_rows))
     captioned = [records[i] for i in decoded_rows]
     images = Images(
@@ -298,6 +304,7 @@ def _read(
         if source.counts_files
         else {},
         notes=(*listing.notes, *notes),
+        losses=tuple(listing.losses),
         conversion=conversion.to_options(),
     )
     if source.has_final_splits:
@@ -312,37 +319,8 @@ def _read(
     return dataclasses.replace(images, fingerprint=compute_fingerprint(images))
 
 
-@dataclass
-class _Listing:
-    """What a source lists, by type."""
-
-    records: list[Record] = field(default_factory=list)
-    skipped: list[SkippedFile] = field(default_factory=list)
-    used: Counter[str] = field(default_factory=Counter)  # files that are no images, by role
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, item: Listed) -> None:
-        match item:
-            case Record():
-                self.records.append(item)
-            case SkippedFile():
-                self.skipped.append(item)
-            case UsedFile():
-                self.used[item.role] += 1
-            case Note():
-                self.notes.append(item.text)
-
-    def count_files(self, num_selected: int, num_decoded: int) -> dict[str, int]:
-        """Return the number of files that are used, by role; `limit` leaves out some images."""
-        excluded = len(self.records) - num_selected
-        by_limit = {"excluded by limit": excluded} if excluded else {}
-        return {"images": num_decoded, **by_limit, **self.used}
-
-
-def _list_records(source: Source) -> _Listing:
-    listing = _Listing()
-    for item in source.list_records():
-        listing.add(item)
+def _list_images(source: Source) -> Listing:
+    listing = list_source(source)
     if not listing.records:
         skipped = without_system_files([*listing.skipped, *source.list_unused()])
         raise PinxitError(describe_unreadable(source, skipped))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -112,6 +112,7 @@ def make_load_options(
         changes["captions"] = str(changes["captions"])  # a Path, too
     if isinstance(changes.get("languages"), list | tuple):
         changes["languages"] = ",".join(changes["languages"])
-    if isinstance(changes.get("size"), list):
-        changes["size"] = tuple(changes["size"])  # from JSON
+    if not isinstance(size := changes.get("size"), str | None):
+        height, width = parse_size(size) or (0, 0)  # integers of NumPy, and lists of JSON
+        changes["size"] = (height, width) if isinstance(size, Iterable) else height
     return dataclasses.replace(options, **changes)

@@ -44,6 +44,7 @@ class Note:
     """A choice that a source made, or something it contains and does not use, for the user."""
 
     text: str
+    is_loss: bool = False  # what records say of images is not used: --strict refuses it
 
 
 Listed = Record | SkippedFile | UsedFile | Note

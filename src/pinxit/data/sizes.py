@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pinxit.errors import UsageError
 
@@ -30,13 +32,27 @@ def parse_size(size: Size) -> tuple[int, int] | None:
         width = int(match[1])
         pair = (int(match[2] or width), width)
     else:
-        pair = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        pair = _parse_sides(size)
     if not all(MIN_SIDE <= side <= MAX_SIDE for side in pair):
         raise UsageError(
             f"the sides of a size must be {MIN_SIDE} to {MAX_SIDE:,} pixels, "
             f"not {size if isinstance(size, int | str) else format_size(pair)}."
         )
     return pair
+
+
+def _parse_sides(size: object) -> tuple[int, int]:
+    """Return the sides of an integer, or of two; integers of NumPy, too."""
+    sides: list[Any] = (
+        list(size) if isinstance(size, Iterable) and not isinstance(size, bytes) else [size, size]
+    )
+    try:
+        height, width = map(operator.index, sides)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"a size is an integer, or a pair (height, width) of integers, not {size!r}."
+        ) from None
+    return height, width
 
 
 def format_size(size: tuple[int, int]) -> str:

@@ -93,13 +93,8 @@ def assign_splits(
 
 
 # if a unit has images of several splits of the source, the last of these in this order wins
-_PRECEDENCE = np.array(
-    [
-        SPLITS.index(split)
-        for split in ("train", "validation", "validation-held-out", "test", "test-held-out")
-    ],
-    np.int8,
-)
+PRECEDENCE = ("train", "validation", "validation-held-out", "test", "test-held-out")
+_PRECEDENCE = np.array([SPLITS.index(split) for split in PRECEDENCE], np.int8)
 
 
 def validation_fraction(num_images: int) -> float:

@@ -79,7 +79,7 @@ class SampleSpec:
         key = hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
         words = "".join(f", {name} {value}" for name, value in sorted(options.items()))
         source = f"samples of {self.run.name}{words}"
-        return Manifest(source, key, self.shard_size, self.num_images)
+        return Manifest(source, key, self.shard_size, self.num_images, has_groups=False)
 
 
 @dataclass(frozen=True)

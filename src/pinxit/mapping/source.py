@@ -21,12 +21,18 @@ from pinxit.data.image_rows import ImageRows
 from pinxit.data.image_stream import ImageStream
 from pinxit.data.images import SPLITS, Images
 from pinxit.data.load import compute_fingerprint, load_stream
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions
 from pinxit.data.record_rows import RecordRows, list_rows
 from pinxit.data.skipped import SkippedFile
 from pinxit.errors import UsageError
 from pinxit.runs import Run
-from pinxit.sampling.inputs import load_for_run, load_run_data, own_data, select_rows
+from pinxit.sampling.inputs import (
+    load_for_run,
+    load_run_data,
+    options_for_data,
+    own_data,
+    select_rows,
+)
 
 LOAD_LOCK = ".map.lock"  # in the cache of decoded images
 # the source's own images of these splits stay in them, whatever their pixels
@@ -163,9 +169,7 @@ def _source_and_options(
 ) -> tuple[str | Path | Sequence[str | Path], LoadOptions]:
     if not data:
         return own_data(run), run.load_options
-    changes = {"limit": None, "strict": False, "data_seed": None, "stream": "auto"}
-    source = data[0] if len(data) == 1 else list(data)
-    return source, make_load_options(run.load_options, **changes)
+    return options_for_data(run, data)
 
 
 def _has_final_split(listed: RecordRows, split: str) -> bool:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from pinxit.console import echo, pluralize
+from pinxit.data.groups import NoGroups
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.data.labels import renumber_labels
 from pinxit.data.load import load_images
+from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
@@ -122,15 +124,39 @@ def load_for_run(
 ) -> Images:
     """Load DATA or image files with the run's size, channels, fit, range and captions.
 
-    `changes` are load options that differ from the run's. Whether DATA is streamed depends on DATA.
+    `changes` are load options that differ from the run's. The run's own data are streamed if they
+    were in training, other DATA if they are large; groups that other DATA do not have are ignored.
     Raises UsageError for unknown DATA, PinxitError if no image can be read.
     """
     if isinstance(data, Images):
         return data
+    source, options = options_for_data(run, data, **changes)
+    try:
+        return load_images(source, options, progress=progress)
+    except NoGroups:
+        if _is_own(run, source):
+            raise
+        return load_images(source, options, progress=progress, group_by="none")
+
+
+def options_for_data(
+    run: Run, data: Sequence[str | Path], **changes: Any
+) -> tuple[str | Path | list[str | Path], LoadOptions]:
+    """Return the source that DATA name, and how `load_for_run` loads it."""
     source = data[0] if len(data) == 1 else list(data)
-    defaults = {"limit": None, "strict": False, "data_seed": None, "stream": "auto"}
-    changes = {**defaults, **changes}
-    return load_images(source, run.load_options, progress=progress, **changes)
+    keeps_stream = _is_own(run, source) and not changes.get("limit")
+    stream = run.load_options.stream if keeps_stream else "auto"
+    defaults = {"limit": None, "strict": False, "data_seed": None, "stream": stream}
+    return source, make_load_options(run.load_options, **{**defaults, **changes})
+
+
+def _is_own(run: Run, source: str | Path | Sequence[str | Path]) -> bool:
+    """Return whether DATA is what a run was trained on, by its name or its path."""
+    record = run.config.get("data") or {}
+    own = record.get("files") or record.get("source")
+    if not isinstance(own, str) or not isinstance(source, str | Path):
+        return False
+    return str(source) == own or Path(source).resolve() == Path(own).resolve()
 
 
 def select_split(images: Images, split: str = "test") -> tuple[Images, str]:

@@ -139,6 +139,17 @@ def test_strict_minds_every_file_that_the_operating_system_did_not_make(tree):
 # -- links -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("links", [{"loop": "loop"}, {"a.png": "b.png", "b.png": "a.png"}])
+def test_links_to_themselves_are_skipped(tmp_path, links):
+    (tmp_path / "0.png").write_bytes(b"")
+    save(tmp_path, "0.png")
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    images = load(tmp_path)
+    assert list(images.names) == ["0.png"]
+    assert {file.name for file in images.skipped} == set(links)
+
+
 def save(root: Path, *names: str) -> None:
     for i, name in enumerate(names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -159,3 +159,38 @@ def test_what_is_nearly_a_split_is_noted(images, note):
 def test_names_of_splits_are_recognized(name, split, is_plain):
     assert read_split_name(name).split == split
     assert read_split_name(name).is_plain == is_plain
+
+
+LEVELS = st.sampled_from(["", "2021/", "2022/", "raw/a/", "train/x/"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    labels=st.lists(st.sampled_from(["cat", "dog", ""]), min_size=4, max_size=4),
+    folders=st.lists(LEVELS, min_size=4, max_size=4),
+)
+def test_folders_add_no_class_to_labels_of_metadata(labels, folders):
+    if not any(labels):
+        return
+    with tempfile.TemporaryDirectory() as name:
+        lines = ["file_name,label"]
+        for i, (label, folder) in enumerate(zip(labels, folders, strict=True)):
+            save(Path(name), f"{folder}{i}.png")
+            lines.append(f"{folder}{i}.png,{label}")
+        (Path(name) / "metadata.csv").write_text("\n".join(lines))
+        images = load(name)
+        by_name = dict(zip(images.names, images.labels.tolist(), strict=True))
+        assert set(images.label_names) == set(labels) - {""}
+        for i, (label, folder) in enumerate(zip(labels, folders, strict=True)):
+            index = by_name[f"{folder}{i}.png"]
+            assert (images.label_names[index] if index >= 0 else "") == label
+
+
+def test_folders_that_are_no_labels_are_noted(tmp_path):
+    for i, folder in enumerate(("cat", "dog", "cat")):
+        save(tmp_path, f"{folder}/{i}.png")
+    header, table = "file_name,label\n", tmp_path / "metadata.csv"
+    table.write_text(f"{header}cat/0.png,cat\ndog/1.png,dog\ncat/2.png,cat\n")
+    assert "folders are not" not in " ".join(load(tmp_path).notes)
+    table.write_text(f"{header}cat/0.png,cat\ndog/1.png,fox\n")
+    assert "not labels, as the metadata has labels; 1 image in" in " ".join(load(tmp_path).notes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
+import shutil
 import socket
 import threading
 import time
@@ -19,6 +21,7 @@ from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.remote import downloads, files
 from pinxit.data.shards.manifest import MANIFEST
+from pinxit.data.shards.shard_set import Shard
 from pinxit.data.shards.write import shard
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import MissingExtraError
@@ -114,6 +117,47 @@ def read_all(images: Images) -> dict[str, bytes]:
     assert images.stream is not None
     batches = [batch for _, batch in images.stream.batches("all", 16)]
     return {n: p.tobytes() for b in batches for n, p in zip(b.names, b.pixels, strict=True)}
+
+
+@pytest.mark.parametrize("name", ["../../evil.tar", "{root}/evil.tar", "x.txt", "a/../../e.tar"])
+def test_a_list_that_names_files_elsewhere_is_not_used(tmp_path, memory, capsys, name):
+    name = name.replace("{root}", str(tmp_path))
+    system = fsspec.filesystem("memory")
+    record = json.loads(system.cat_file(f"/bucket/set/{MANIFEST}"))
+    content = system.cat_file(f"/bucket/set/{record['shards'][0]['name']}")
+    for evil in ("/evil.tar", "/bucket/e.tar", "/bucket/set/x.txt"):
+        system.pipe_file(evil, content)
+    record["shards"][0]["name"] = name
+    system.pipe_file(f"/bucket/set/{MANIFEST}", json.dumps(record).encode())
+    assert len(read_all(load(memory))) == 60  # of the files that are there
+    assert "is no name of a shard" in capsys.readouterr().err
+    assert {file.name for file in tmp_path.rglob("*.tar")} == {
+        f"shard-{i:06d}.tar" for i in range(5)
+    }
+
+
+def test_tables_beside_remote_shards_are_left_out(shards, capsys):
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for file in sorted(shards.glob("*.tar")):
+        system.pipe_file(f"/bucket/set/{file.name}", file.read_bytes())
+    expected = read_all(load("memory://bucket/set"))
+    for file in shards.glob("*.tar"):
+        system.pipe_file(f"/bucket/set/{file.stem}.parquet", b"a table")
+        system.pipe_file(f"/bucket/set/{file.stem}_stats.json", b"{}")
+    assert read_all(load("memory://bucket/set")) == expected
+    assert "5 Parquet files beside shards of the same name not used" in capsys.readouterr().err
+    system.pipe_file("/bucket/set/other.parquet", b"a table")
+    with pytest.raises(UsageError, match="several kinds"):
+        load("memory://bucket/set")
+
+
+@pytest.mark.parametrize("name", ["../evil.tar", "/evil.tar", "a/../../evil.tar", "a\0.tar"])
+def test_nothing_is_written_outside_the_folder_of_downloads(tmp_path, memory, name):
+    fsspec.filesystem("memory").pipe_file("/bucket/evil.tar", b"content")
+    with pytest.raises(PinxitError, match="outside its folder"):
+        downloads.Downloads(memory).fetch(Shard(name))
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 PATTERNS = ["", "/", "/*.tar", "/shard-{000000..000004}.tar", "/shard-00000[0-4].tar"]
@@ -229,7 +273,6 @@ def test_a_damaged_download_is_noticed_by_its_checksum(memory):
     content[700] ^= 1
     images = load(memory)
     system.pipe_file("/bucket/set/shard-000002.tar", bytes(content))
-    import shutil
 
     shutil.rmtree(downloads._root())
     with pytest.raises(PinxitError, match="another checksum"):
@@ -242,7 +285,6 @@ def test_downloads_are_bounded_and_fetched_again(memory, monkeypatch, tmp_path):
     expected = read_all(images)
     store = images.stream.shards.fetch.__self__
     store.max_bytes = max(s.size for s in images.stream.shards.shards) + 1
-    import shutil
 
     shutil.rmtree(downloads._root())
     assert read_all(images) == expected

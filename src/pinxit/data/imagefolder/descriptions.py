@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import pluralize
-from pinxit.data.captions import caption_columns, merge_captions, parse_caption_lines
+from pinxit.data.captions import (
+    caption_columns,
+    list_number_columns,
+    merge_captions,
+    parse_caption_lines,
+)
 from pinxit.data.captions import parse_captions as parse_row_captions
 from pinxit.data.formats import SUFFIXES
 from pinxit.data.groups import group_columns, parse_group
@@ -78,6 +83,9 @@ class Descriptions:
         unused: set[str] = set()
         for columns in {frozenset(row.values) for row in usable}:
             unused |= columns - {key} - self._columns_in_use(columns)
+        for row in usable:
+            unused |= list_number_columns(row.values, caption_columns(row.values))
+            unused |= list_number_columns(row.values, keyword_columns(row.values))
         if unused:
             self.unused_columns.setdefault(tuple(sorted(unused)), []).append(name)
         for row in rows:
@@ -218,6 +226,8 @@ def _first_text(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
     """Return the first value that is not empty, as text."""
     for column in columns:
         value = row.get(column)
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # an empty cell makes a column of numbers one of floats
         is_value = isinstance(value, str | int | float) and value == value  # not NaN
@@ -230,11 +240,13 @@ def _skip_values(name: str, row: Mapping[str, Any]) -> Iterator[SkippedFile]:
     """Yield the columns of texts, labels and splits whose values are of a type without use."""
     checks = ((caption_columns(row), _is_text_or_list), (keyword_columns(row), has_keyword_type))
     for by_language, is_text in checks:
+        numbers = list_number_columns(row, by_language)
         for column in (column for names in by_language.values() for column in names):
-            if not is_text(row[column]):
+            if column not in numbers and not is_text(row[column]):
                 yield SkippedFile(f"{name}, {column}", "a value that is not text", "record")
     for column in (*LABEL_COLUMNS, *SPLIT_COLUMNS):
-        if isinstance(row.get(column), list | tuple | dict):
+        value = row.get(column)
+        if isinstance(value, dict) or (isinstance(value, list | tuple) and len(value) != 1):
             yield SkippedFile(f"{name}, {column}", "several values instead of one", "record")
 
 

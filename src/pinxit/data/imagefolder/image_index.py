@@ -12,6 +12,7 @@ from functools import cached_property
 
 from pinxit.data.captions import UNDETERMINED, normalize_language
 from pinxit.data.formats import SUFFIXES
+from pinxit.data.language_codes import is_language
 
 _LANGUAGE = re.compile(r"(?i)[a-z]{2,3}(?:[-_](?:[a-z]{4}|[a-z]{2}|\d{3}))?")
 _ABSOLUTE = re.compile(r"[A-Za-z]:/|[~/]")
@@ -104,8 +105,9 @@ class ImageIndex:
         if match := self._find_stem(stem):
             return match
         stem, language = split_suffix(stem)
-        is_language = language.lower() not in SUFFIXES and _LANGUAGE.fullmatch(language[1:])
-        if is_language and (match := self._find_stem(stem)):
+        is_code = _LANGUAGE.fullmatch(language[1:]) and is_language(language[1:])
+        is_code = is_code and language.lower() not in SUFFIXES
+        if is_code and (match := self._find_stem(stem)):
             return Match(match.images, match.by_case, normalize_language(language[1:]))
         return None
 

@@ -5,6 +5,7 @@ Links to folders are followed. A folder is read once, under its own name if it i
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -92,6 +93,9 @@ def _walk(root: Path) -> Iterator[str | SkippedFile]:
     while links:
         path, reason = links.pop(0)
         target = _identity(root / path)
+        if target is None:
+            yield SkippedFile(f"{path}/", "cannot be opened", "folder")
+            continue
         if target in read:
             yield SkippedFile(f"{path}/", "a link to a folder that is read already", "folder")
             continue
@@ -104,7 +108,7 @@ def _walk_folder(
     folder: str,
     reason: str,
     links: list[tuple[str, str]],
-    read: set[tuple[int, int]],
+    read: set[tuple[int, int] | None],
 ) -> Iterator[str | SkippedFile]:
     """Yield the files of a folder; with a `reason`, all as skipped. Collects links to folders."""
     try:
@@ -117,7 +121,7 @@ def _walk_folder(
         reason = "in a run folder"
     for entry in entries:
         path = f"{folder}/{entry.name}" if folder else entry.name
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield _skip_or_name(entry, path, reason)
         elif entry.is_symlink():
             links.append((path, reason or _reason_to_skip_folder(entry.name)))
@@ -129,8 +133,20 @@ def _walk_folder(
             yield from _walk_folder(root, path, inner, links, read)
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    info = folder.stat()
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one; not a link to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what a folder is, whatever its path; None if it is gone."""
+    try:
+        info = folder.stat()
+    except OSError:
+        return None
     return info.st_dev, info.st_ino
 
 
@@ -157,9 +173,20 @@ def _skip_or_name(entry: os.DirEntry[str], path: str, reason: str) -> str | Skip
         return SkippedFile(path, SYSTEM_REASON)
     if reason or entry.name.startswith("."):
         return SkippedFile(path, reason or HIDDEN)
+    if entry.is_symlink() and not Path(entry.path).exists() and _is_loop(entry):
+        return SkippedFile(path, "a link to itself")
     if not entry.is_file() and _is_special(entry):
         return SkippedFile(path, "not a regular file")
     return path
+
+
+def _is_loop(entry: os.DirEntry[str]) -> bool:
+    """Return whether a link leads to itself, also through others."""
+    try:
+        entry.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _is_special(entry: os.DirEntry[str]) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pinxit.data.imagefolder.coco import join_coco
 from pinxit.data.imagefolder.image_index import to_nfc
 from pinxit.data.skipped import SkippedFile
 from pinxit.data.typed_json import decode_json
@@ -234,7 +235,7 @@ def _parse_json(text: str) -> Iterator[Any]:
     elif not isinstance(content, dict):
         raise ValueError("not a list of records")
     elif isinstance(content.get("images"), list) and "annotations" in content:
-        yield from _join_coco(content["images"], content["annotations"])
+        yield from join_coco(content)
     elif _has_key(list(content)):
         yield from _transpose(content)
     elif len(lists := [value for value in content.values() if _is_list_of_records(value)]) == 1:
@@ -246,17 +247,6 @@ def _parse_json(text: str) -> Iterator[Any]:
 
 def _is_list_of_records(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
-
-
-def _join_coco(images: list[Any], annotations: Any) -> Iterator[Any]:
-    """Yield a record for each annotation of COCO, with the file name of its image."""
-    names = {image.get("id"): image.get("file_name") for image in images if isinstance(image, dict)}
-    for annotation in annotations if isinstance(annotations, list) else []:
-        if isinstance(annotation, dict):
-            values = {k: v for k, v in annotation.items() if k != "id"}
-            yield {**values, "file_name": names.get(values.pop("image_id", None))}
-        else:
-            yield annotation
 
 
 def _transpose(columns: dict[str, Any]) -> Iterator[Any]:

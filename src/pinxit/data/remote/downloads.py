@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from pinxit.data.cache import cache_dir
 from pinxit.data.remote.files import download
-from pinxit.data.shards.shard_set import FETCHES, LocalShard, Shard
+from pinxit.data.shards.shard_set import FETCHES, LocalShard, Shard, is_safe_name
 from pinxit.errors import PinxitError, describe_os_error
 
 FOLDER = "downloads"  # in the cache
@@ -44,9 +44,11 @@ class Downloads:
     def fetch(self, shard: Shard) -> LocalShard:
         """Return the file of a shard, downloaded if it is not there.
 
-        Raises PinxitError if it cannot be downloaded, is cut off or damaged on the way, or if the
-        disk is full.
+        Raises PinxitError if it cannot be downloaded, is cut off or damaged on the way, if the disk
+        is full, or if its name is that of a file outside the folder.
         """
+        if not is_safe_name(shard.name):
+            raise PinxitError(f"{self.base} names a shard outside its folder: {shard.name!r}.")
         for _ in range(FETCHES):
             with contextlib.suppress(FileNotFoundError):  # another process removed the folder
                 return self._fetch(f"{self.base}/{shard.name}", shard)

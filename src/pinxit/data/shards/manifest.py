@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.shards.shard_set import Shard
+from pinxit.data.shards.shard_set import Shard, is_safe_name
 from pinxit.data.shards.split_counts import Label, SetCounts, ShardCount, SplitCounts
 from pinxit.data.typed_json import convert_json, read_json
 from pinxit.errors import PinxitError, UsageError
@@ -45,12 +45,19 @@ class Manifest:
     labels: tuple[Label, ...] = ()  # of all images
     captions: tuple[str, ...] = ()  # languages that images have captions in
     keywords: tuple[str, ...] = ()  # likewise
+    notes: tuple[str, ...] = ()  # on the source, and on what of it the shards do not hold
+    has_groups: bool | None = None  # None in lists of versions that did not look
     format: int = FORMAT
 
     @property
     def samples(self) -> int:
         """Number of images in all shards."""
         return sum(shard.samples for shard in self.shards)
+
+    @property
+    def not_readable(self) -> int:
+        """Number of images of the source that are in no shard, once all are written."""
+        return self.records - self.samples
 
     @property
     def bytes(self) -> int:
@@ -72,13 +79,21 @@ class Manifest:
             labels=tuple(sorted({*self.labels, *count.labels}, key=repr)),
             captions=tuple(sorted({*self.captions, *count.captions})),
             keywords=tuple(sorted({*self.keywords, *count.keywords})),
+            has_groups=None if self.has_groups is None else self.has_groups or bool(count.groups),
         )
 
     def counts_of(self, shards: Sequence[Shard]) -> SetCounts | None:
-        """Return what the shards hold; None if they are others, or not as they were written."""
+        """Return what the shards hold; None if they are others, or not as they were written.
+
+        Also None if there are groups, or if an earlier version wrote the list: its numbers of
+        training images do not say how many of them a hash holds out.
+        """
+        is_complete = self.finished and self.has_groups is False
+        if any(info.splits.given.get("train") for info in self.shards):
+            return None
         known = {info.name: info for info in self.shards}
         found = [known.get(shard.name) for shard in shards]
-        if not self.finished or any(
+        if not is_complete or any(
             info is None or shard.size not in (None, info.bytes)
             for info, shard in zip(found, shards, strict=True)
         ):
@@ -116,7 +131,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 def parse_manifest(record: Any, where: str) -> Manifest:
     """Return a manifest from JSON; `where` names it in errors.
 
-    Raises PinxitError for a damaged manifest, and for one of another format.
+    Raises PinxitError for a damaged manifest, for one of another format, and for one that names
+    files outside its folder.
     """
     found = record.get("format") if isinstance(record, dict) else FORMAT
     if isinstance(found, int) and found != FORMAT:
@@ -126,7 +142,11 @@ def parse_manifest(record: Any, where: str) -> Manifest:
             f"Write the shards again (pinxit shard {source} OUT), or remove that file: the shards "
             "can be read without it."
         )
-    return convert_json(record, Manifest, where)
+    manifest = convert_json(record, Manifest, where)
+    for info in manifest.shards:
+        if not is_safe_name(info.name) or not info.name.lower().endswith(".tar"):
+            raise PinxitError(f"{where} is damaged: {info.name!r} is no name of a shard beside it.")
+    return manifest
 
 
 def check_output(folder: Path, planned: Manifest) -> Manifest | None:

@@ -7,11 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from pinxit.console import pluralize
-from pinxit.data.captions import caption_columns, parse_captions, separate_first
+from pinxit.data.captions import (
+    caption_columns,
+    list_number_columns,
+    parse_captions,
+    separate_first,
+)
 from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.imagefolder import descriptions
 from pinxit.data.imagefolder.split_words import read_split_name
 from pinxit.data.keywords import has_keyword_type, keyword_columns, parse_keywords
+from pinxit.data.record import Note
 
 LABEL_COLUMNS = ("label", "labels", "class", "category")  # of names or of numbers
 NAME_COLUMNS = ("label_name", "class_name")  # of the name of a label that is a number
@@ -80,11 +86,7 @@ class RowReader:
         column = next((c for c in self.label_columns if row.get(c) is not None), "")
         value = row.get(column)
         name = next((str(row[c]) for c in NAME_COLUMNS if row.get(c) not in (None, "")), None)
-        if isinstance(value, list | tuple | dict):
-            several = isinstance(value, list | tuple) and len(value) == 1
-            if not several:
-                self.unused_values[f"`{column}` has several values instead of one"] += 1
-            value = value[0] if several else None  # type: ignore[index]
+        value = self._take_single(column, value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # an empty cell makes a column of numbers one of floats
         if isinstance(value, int):
@@ -94,9 +96,19 @@ class RowReader:
             return name, None
         return name or str(value).strip(), None
 
+    def _take_single(self, column: str, value: Any) -> Any:
+        """Return a value, or the only one of a list; None for several, which are counted."""
+        if not isinstance(value, list | tuple | dict):
+            return value
+        if isinstance(value, list | tuple) and len(value) == 1:
+            return self._take_single(column, value[0])
+        self.unused_values[f"`{column}` has several values instead of one"] += 1
+        return None
+
     def read_split(self, row: Mapping[str, Any]) -> str | None:
         """Return the split that a row names, or None; counts words that name none."""
-        value = next((row[c] for c in SPLIT_COLUMNS if row.get(c) is not None), None)
+        column = next((c for c in SPLIT_COLUMNS if row.get(c) is not None), "")
+        value = self._take_single(column, row.get(column))
         text = "" if value is None or value != value else str(value).strip()
         word = read_split_name(text)
         if text and not word.is_plain:
@@ -106,20 +118,23 @@ class RowReader:
     def _check_texts(self, row: Mapping[str, Any]) -> None:
         checks = ((caption_columns(row), _is_text), (keyword_columns(row), has_keyword_type))
         for by_language, is_text in checks:
+            numbers = list_number_columns(row, by_language)
+            self.unused |= dict.fromkeys(sorted(numbers))
             for column in (name for names in by_language.values() for name in names):
-                if not is_text(row[column]):
+                if column not in numbers and not is_text(row[column]):
                     self.unused_values[f"`{column}` has values that are not text"] += 1
 
-    def list_notes(self) -> Iterator[str]:
-        """Yield a line on the columns that are not used, and one per kind of such values."""
+    def list_notes(self) -> Iterator[Note]:
+        """Yield a note on the columns that are not used, and one per kind of such values."""
         if self.unused:
-            yield f"columns not used: {_join(list(self.unused))}"
+            yield Note(f"columns not used: {_join(list(self.unused))}")
         for reason, count in self.unused_values.items():
-            yield f"{pluralize(count, 'row')}: {reason}"
+            yield Note(f"{pluralize(count, 'row')}: {reason}", is_loss=True)
         if self.unknown_splits:
             number = pluralize(self.unknown_splits.total(), "row")
             words = _join([f"'{word}'" for word in self.unknown_splits])
-            yield f"{number}: the split is none of train, validation and test: {words}"
+            text = f"{number}: the split is none of train, validation and test: {words}"
+            yield Note(text, is_loss=True)
 
 
 def _is_text(value: Any) -> bool:

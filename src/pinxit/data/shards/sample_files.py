@@ -60,6 +60,8 @@ def sample_files(key: str, record: Record, content: bytes | np.ndarray) -> list[
 def _encode(name: str, content: bytes | np.ndarray) -> tuple[str, bytes]:
     if isinstance(content, bytes):
         return _suffix_of(name, content), content
+    if content.dtype == bool:
+        content = content.astype(np.uint8) * 255  # as a TIFF of 1 bit it would be read inverted
     if content.dtype == np.uint8 and content.shape[2:] in ((), (1,), (3,)):
         pixels = content[..., None] if content.ndim == 2 else content
         return ".png", encode_image(to_pil(pixels))

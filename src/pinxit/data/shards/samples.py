@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pinxit.data.captions import UNDETERMINED, normalize_language
 from pinxit.data.formats import SUFFIXES, describe_unsupported
 from pinxit.data.imagefolder.listing import CAPTION_SUFFIXES
+from pinxit.data.language_codes import is_language
 from pinxit.data.shards.tar_members import Member
 from pinxit.data.skipped import SkippedFile
 
@@ -93,7 +94,8 @@ class _SampleIndex:
         if suffix_of(stem) in SUFFIXES and stem_of(stem) in self.by_stem:  # a.png.txt
             return [s for s in self.by_stem[stem_of(stem)] if s.image.name == stem], UNDETERMINED
         outer, _, word = stem.rpartition(".")
-        language = normalize_language(word) if _LANGUAGE.fullmatch(word) else UNDETERMINED
+        is_code = _LANGUAGE.fullmatch(word) and is_language(word)
+        language = normalize_language(word) if is_code else UNDETERMINED
         if outer in self.by_stem:
             return self.by_stem[outer], language
         return self.by_key.get(key_of(name), []), language if outer else UNDETERMINED

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from pinxit.data.record import Note, Record, UsedFile
 from pinxit.data.shards.split_counts import SetCounts
@@ -24,12 +25,30 @@ class Shard:
     version: str = ""  # changes with the content: a checksum, an ETag or times; "" if unknown
 
 
+def is_safe_name(name: str) -> bool:
+    """Return whether a shard's name is that of a file below its folder, on any system."""
+    parts = name.split("/")
+    is_plain = not any(part in ("", ".", "..") for part in parts)
+    is_path = not any(mark in name for mark in "\\\0") and not PureWindowsPath(name).drive
+    return is_plain and is_path and is_file_name(name)
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether the file system can encode a name."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class LocalShard:
     """A file with the content of a shard, and the folder that its name is relative to."""
 
     root: Path
     file: Path
+    is_only: bool = False  # of the source, which is one file of this machine
 
 
 @dataclass(frozen=True, slots=True)

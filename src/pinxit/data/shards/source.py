@@ -24,10 +24,12 @@ def open_shards(
     read_shard: ReadShard,
     *,
     counts_files: bool = False,
+    hash_linked: Callable[[Path, Sequence[Path]], str] = lambda root, shards: "",
 ) -> Source | None:
     """Open a shard with this suffix, a folder or a pattern of them; None if DATA is none of these.
 
-    Beside image files, shards may hold other data, such as embeddings: then None.
+    Beside image files, shards may hold other data, such as embeddings: then None. `hash_linked`
+    returns a hash of the files that the shards name, "" for none.
     """
     path = Path(data).expanduser()
     if path.is_dir():
@@ -45,7 +47,7 @@ def open_shards(
     def with_groups(group_by: str) -> Source:
         return Source(
             data,
-            lambda: hash_files(root, shards),
+            lambda: hash_files(root, shards) + hash_linked(root, shards),
             lambda: list_records(root, shards, group_by),
             list_unused=lambda: list_beside(root, shards) if path.is_dir() else [],
             with_groups=with_groups,
@@ -79,7 +81,7 @@ def _local_set(data: str, root: Path, files: Sequence[Path], read: ReadShard) ->
                 f"{root / shard.name} is not there any more.\n"
                 "Put it back and start the same command again; a training goes on with --resume."
             )
-        return LocalShard(root, root / shard.name)
+        return LocalShard(root, root / shard.name, is_only=len(files) == 1)
 
     try:
         manifest = read_manifest(root)

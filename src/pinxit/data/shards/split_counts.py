@@ -13,36 +13,55 @@ Label = tuple[int | None, str | None]  # number and name, as the source gives th
 class SplitCounts:
     """Numbers of images of a shard, or of a folder in it."""
 
-    given: dict[str, int] = field(default_factory=dict)  # by the split that the source gives
-    free: dict[str, int] = field(default_factory=dict)  # all others, by the split of their hash
+    # by the split that the source gives, `train` only in lists that earlier versions wrote
+    given: dict[str, int] = field(default_factory=dict)
+    free: dict[str, int] = field(default_factory=dict)  # without one, by the split of their hash
+    train: dict[str, int] = field(default_factory=dict)  # of the source's `train`, likewise
 
     @property
     def total(self) -> int:
-        return sum(self.given.values()) + sum(self.free.values())
+        return sum(sum(numbers.values()) for numbers in (self.given, self.free, self.train))
+
+
+@dataclass(frozen=True)
+class GroupCount:
+    """Images of a group in a shard."""
+
+    first: str  # the first of their names in alphabetical order
+    # by folder, then by the split that the source gives, "" for none
+    numbers: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(sum(numbers.values()) for numbers in self.numbers.values())
 
 
 @dataclass(frozen=True)
 class ShardCount:
     """What a shard holds."""
 
-    folders: dict[str, SplitCounts]  # by the folder of the images
+    folders: dict[str, SplitCounts]  # images without a group, by their folder
     labels: frozenset[Label]
     captions: frozenset[str]  # languages
     keywords: frozenset[str]  # languages
     skipped: tuple[SkippedFile, ...] = ()
+    groups: dict[str, GroupCount] = field(default_factory=dict)
+    has_pairs: bool = False  # images before and after an edit
 
     @property
     def total(self) -> int:
-        return sum(counts.total for counts in self.folders.values())
+        return sum(count.total for count in (*self.folders.values(), *self.groups.values()))
 
 
 @dataclass(frozen=True)
 class SetCounts:
     """What all shards of a set hold."""
 
-    shards: tuple[dict[str, SplitCounts], ...]  # by the folder of the images
+    shards: tuple[dict[str, SplitCounts], ...]  # images without a group, by their folder
     labels: tuple[Label, ...]
     captions: tuple[str, ...]  # languages
     keywords: tuple[str, ...]  # languages
     skipped: int = 0  # files in the shards that are not used
     examples: tuple[SkippedFile, ...] = ()  # of these
+    groups: tuple[dict[str, GroupCount], ...] = ()  # of each shard; () if there are none
+    has_pairs: bool = False  # images before and after an edit

@@ -27,12 +27,15 @@ from pinxit.data.atomic_write import remove_unfinished
 from pinxit.data.cache import cache_key
 from pinxit.data.decode import UnreadableImage, read_size
 from pinxit.data.decoding.opening import ignore_pillow_warnings
+from pinxit.data.listing import Listing, list_source
 from pinxit.data.records import Record, Source
+from pinxit.data.shape_choice import describe_unreadable
 from pinxit.data.shards.count import count_shard
 from pinxit.data.shards.manifest import LOCK, Manifest, ShardInfo, check_output
 from pinxit.data.shards.sample_files import sample_files, sample_key
 from pinxit.data.shards.shard_set import LocalShard
 from pinxit.data.shards.split_counts import ShardCount, SplitCounts
+from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
 from pinxit.data.sources.webdataset import read_shard
 from pinxit.errors import PinxitError, UsageError
@@ -54,8 +57,9 @@ def shard(
 
     Image files keep their bytes; arrays are encoded without loss. Labels are `.cls`, a caption is
     `.txt`, and the rest `.json`. The call can be made again after an interrupt: complete shards are
-    kept. `workers` is the number of threads (default: one per core). The list of the images with
-    their texts is held in memory, but no more images than there are threads.
+    kept. `Manifest.notes` says what of the source the shards do not hold; it is printed, unless
+    `quiet` is True. `workers` is the number of threads (default: one per core). The list of the
+    images with their texts is held in memory, but no more images than there are threads.
 
     Raises UsageError for an unknown source and for an output of another source, PinxitError if no
     image can be read, or if another process writes `out`.
@@ -65,30 +69,36 @@ def shard(
     if per_shard < 1 or (workers is not None and workers < 1):
         raise UsageError("per_shard and workers are numbers of 1 or more.")
     folder, source = Path(out).expanduser(), open_source(data)
-    records = _list_records(source)
+    listing = _list_images(source)
     key = cache_key(source.compute_key())
-    planned = Manifest(source.name, key, per_shard, len(records))
+    planned = Manifest(source.name, key, per_shard, len(listing.records), has_groups=False)
     found = check_output(folder, planned)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0), ignore_pillow_warnings():
             found = check_output(folder, planned)  # as it is now that no other process writes it
-            manifest = _Writer(folder, records, found or planned).run(workers, quiet)
+            writer = _Writer(folder, listing.records, found or planned)
+            writer.run(workers, quiet)
+            manifest = writer.finish(source, listing)
     except Timeout:
         raise PinxitError(f"another process writes {folder}; wait for it.") from None
+    if not quiet:
+        for note in manifest.notes:
+            echo(f"{manifest.source}: {note}")
     return manifest
 
 
-def _list_records(source: Source) -> list[Record]:
-    """Return the images of a source. Raises UsageError for pairs, PinxitError if there is none."""
-    records = [item for item in source.list_records() if isinstance(item, Record)]
-    if not records:
-        raise PinxitError(f"there is no image in {source.name}.")
-    if any(Path(record.name).stem == "before" for record in records):
+def _list_images(source: Source) -> Listing:
+    """List a source. Raises UsageError for pairs, PinxitError if it has no image."""
+    listing = list_source(source)
+    if not listing.records:
+        skipped = without_system_files([*listing.skipped, *source.list_unused()])
+        raise PinxitError(describe_unreadable(source, skipped))
+    if any(Path(record.name).stem == "before" for record in listing.records):
         raise UsageError(
             f"{source.name} has images before and after edits; shards do not hold such pairs."
         )
-    return records
+    return listing
 
 
 class _Writer:
@@ -100,7 +110,7 @@ class _Writer:
         self.skipped = dict(manifest.skipped)
         self.starts = range(0, len(records), manifest.per_shard)
 
-    def run(self, workers: int | None, quiet: bool) -> Manifest:
+    def run(self, workers: int | None, quiet: bool) -> None:
         missing = [i for i in range(len(self.starts)) if shard_name(i) not in self.complete]
         kept = len(self.starts) - len(missing)
         if kept and not quiet:
@@ -112,6 +122,18 @@ class _Writer:
                 pass
         finally:
             self._record(finished=False)
+
+    def finish(self, source: Source, listing: Listing) -> Manifest:
+        """Write the list of complete shards, with notes on what they do not hold, and return it.
+
+        Raises PinxitError if no image can be read.
+        """
+        unreadable = [SkippedFile(name, reason) for name, reason in self.skipped.items()]
+        skipped = [*listing.skipped, *unreadable, *source.list_unused()]
+        notes = (*source.notes, *listing.notes, *summarize_skipped(skipped))
+        if (more := self.manifest.not_readable - len(unreadable)) > 0:
+            notes += (f"{pluralize(more, 'more image')} cannot be read",)
+        self.manifest = dataclasses.replace(self.manifest, notes=notes)
         self._record(finished=True)
         if not self.manifest.samples:
             reason = next(iter(self.skipped.values()), "")

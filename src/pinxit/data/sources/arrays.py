@@ -45,7 +45,8 @@ def _list_records(path: Path, group_by: str) -> Iterator[Record | Note]:
     rows.unused |= dict.fromkeys(others)
     for part, arrays in parts.items():
         yield from _list_part(path, arrays, part, file_split, rows)
-    yield from map(Note, (*notes, *rows.list_notes()))
+    yield from map(Note, notes)
+    yield from rows.list_notes()
 
 
 Arrays = dict[str, np.ndarray]
@@ -85,9 +86,11 @@ def _split_name(name: str) -> tuple[str, str]:
 
 def _load(path: Path) -> Any:
     try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path, allow_pickle=False) as arrays:
+        # what a file is, its content says, whatever its suffix
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as arrays:
             return {name: arrays[name] for name in arrays.files}
     except OSError as error:
         raise PinxitError(f"{path} cannot be opened: {error.strerror or error}.") from None

@@ -1,17 +1,18 @@
 """A folder of images, by the conventions of `imagefolder` (`datasets`, torchvision).
 
-Subfolders are labels, or splits if they are named `train`, `validation` (`val`) or `test`, at any
-level. Captions, keywords, labels, splits and groups are in `metadata.jsonl`, `.json`, `.csv`,
-`.tsv` or `.parquet`, by `file_name`; captions also in a `.txt` file next to each image, one on each
-line. Every other file is skipped with a reason.
+Subfolders are labels if the metadata has none, or splits if they are named `train`, `validation`
+(`val`) or `test`, at any level. Captions, keywords, labels, splits and groups are in
+`metadata.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet`, by `file_name`; captions also in a `.txt`
+file next to each image, one on each line. Every other file is skipped with a reason.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pinxit.console import pluralize
 from pinxit.data.captions import separate_first
 from pinxit.data.formats import READABLE
 from pinxit.data.imagefolder.descriptions import Description, Descriptions
@@ -74,6 +75,10 @@ def _list_records(root: Path, listing: Listing, group_by: str) -> Iterator[Liste
     with_split = {image for image, known in described.by_image.items() if known.split}
     levels = find_levels(listing.images, with_split)
     yield from map(Note, levels.notes)
+    own_labels = {image: known.label for image, known in described.by_image.items() if known.label}
+    by_folder = {} if own_labels else levels.labels
+    if own_labels:
+        yield from _note_unused_folders(own_labels, levels.labels)
     num_contradicted = 0
     for name in listing.images:
         known = described.by_image.get(name) or Description()
@@ -83,7 +88,7 @@ def _list_records(root: Path, listing: Listing, group_by: str) -> Iterator[Liste
         yield Record(
             name,
             (root / name).read_bytes,
-            label=known.label or levels.labels.get(name),
+            label=known.label or by_folder.get(name),
             captions=first,
             more_captions=more,
             keywords=known.keywords,
@@ -97,12 +102,20 @@ def _list_records(root: Path, listing: Listing, group_by: str) -> Iterator[Liste
         )
 
 
+def _note_unused_folders(labels: Mapping[str, str], by_folder: Mapping[str, str]) -> Iterator[Note]:
+    """Yield a note if folders would give other labels than the metadata."""
+    number = sum(image not in labels for image in by_folder)
+    if number or any(labels.get(image) != name for image, name in by_folder.items()):
+        rest = f"; {pluralize(number, 'image')} in folders without a label" if number else ""
+        yield Note(f"folders are not labels, as the metadata has labels{rest}")
+
+
 SOURCE_TYPE = SourceType(
     pattern="FOLDER/",
-    description="Images. Subfolders are labels, or splits if they are named train, validation "
-    "and test. Captions: metadata.jsonl, .csv or .parquet with file_name and caption (caption_en, "
-    "caption_fr), or a .txt file next to each image, with a caption on each line. Columns "
-    "keywords or tags (tags_en) are lists, or texts with a separator.",
+    description="Images. Subfolders are labels, if the metadata has none, or splits if they are "
+    "named train, validation and test. Captions: metadata.jsonl, .csv or .parquet with file_name "
+    "and caption (caption_en, caption_fr), or a .txt file next to each image, with a caption on "
+    "each line. Columns keywords or tags (tags_en) are lists, or texts with a separator.",
     examples=("photos/", "~/glyphs"),
     open=open_folder,
     match_order=2,

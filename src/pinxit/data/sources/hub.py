@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Listed, Note, Record, Source, SourceType
+from pinxit.data.records import Listed, Record, Source, SourceType
 from pinxit.data.shards.rows import RowReader
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
@@ -112,14 +112,15 @@ def _list_records(
         images = images.cast_column(image_column, Image(decode=False))
         reader.set_class_column(label_column, class_names)
         keep = reader.select_columns(c for c in rows.column_names if c != image_column)
-        others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
+        # without columns `datasets` has no rows
+        others: Any = rows.select_columns(keep) if keep else ({} for _ in range(len(rows)))
         split = reader.read_split({"split": part})
         for i, row in enumerate(others):
             fields = reader.read(row)
             fields["split"] = fields["split"] or split
             read = functools.partial(_read_image, images, i, image_column)
             yield Record(f"{part}-{i:06d}", read, **fields)
-    yield from map(Note, reader.list_notes())
+    yield from reader.list_notes()
 
 
 def _download(name: str, split: str | None, offline_message: str) -> dict[str, Dataset]:

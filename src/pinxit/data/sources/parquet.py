@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Listed, Note, Record, Source, SourceType
-from pinxit.data.shards.files import splits_of_shards
+from pinxit.data.records import Listed, Note, Record, Source, SourceType, hash_files
+from pinxit.data.shards.files import find_shards, splits_of_shards
 from pinxit.data.shards.rows import RowReader
 from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
 from pinxit.data.shards.source import open_shards
@@ -29,10 +29,87 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 
 
 def open_parquet(data: str, seed: int) -> Source | None:
-    source = open_shards(data, ".parquet", _list_all, read_shard)
+    if _is_beside_shards(Path(data).expanduser()):
+        return None
+    source = open_shards(data, ".parquet", _list_all, read_shard, hash_linked=_hash_linked)
     if source is not None:
         require_extra("parquet", f"reading {data}")
     return source
+
+
+def _is_beside_shards(folder: Path) -> bool:
+    """Return whether the Parquet files of a folder describe its `.tar` shards, as img2dataset's do.
+
+    They have no column of images.
+    """
+    if not folder.is_dir() or not find_shards(folder, ".tar"):
+        return False
+    tables = find_shards(folder, ".parquet")
+    return bool(tables) and not any(map(_has_images, tables))
+
+
+def _has_images(path: Path) -> bool:
+    try:
+        require_extra("parquet", f"reading {path}")
+    except PinxitError:  # the shards can be read without it
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with utf8_path(path) as readable:
+            find_image_column(pq.read_schema(readable), path)
+    except (PinxitError, OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def _hash_linked(root: Path, files: Sequence[Path]) -> str:
+    """Return a hash of the image files that rows name instead of their bytes; "" for none."""
+    root = root.resolve()
+    linked = [file for table in files for file in _list_linked(table) if file.is_relative_to(root)]
+    return f" {hash_files(root, linked)}" if linked else ""
+
+
+def _list_linked(path: Path) -> list[Path]:
+    try:
+        require_extra("parquet", f"reading {path}")
+    except PinxitError:  # said when the file is read
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with utf8_path(path) as readable, pq.ParquetFile(readable) as file:
+            column = find_image_column(file.schema_arrow, path)
+            if not _has_rows_without_bytes(file, column):
+                return []
+            rows = file.read([f"{column}.path"])[column].to_pylist()
+    except (PinxitError, OSError, pa.ArrowException):  # said when the file is read
+        return []
+    root = path.parent.resolve()
+    names = dict.fromkeys(row["path"] for row in rows if row and row.get("path"))
+    return [(root / name).resolve() for name in names]
+
+
+def _has_rows_without_bytes(file: pq.ParquetFile, column: str) -> bool:
+    """Return whether images are named by a path alone, by the statistics of the file."""
+    import pyarrow as pa
+
+    kind = file.schema_arrow.field(column).type
+    if not pa.types.is_struct(kind) or "path" not in [field.name for field in kind]:
+        return False
+    metadata = file.metadata
+    chunks = (
+        metadata.row_group(i).column(k)
+        for i in range(metadata.num_row_groups)
+        for k in range(metadata.num_columns)
+    )
+    return any(
+        chunk.path_in_schema == f"{column}.bytes"
+        and (chunk.statistics is None or chunk.statistics.null_count)
+        for chunk in chunks
+    )
 
 
 def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
@@ -48,19 +125,20 @@ def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[List
             if len(files) == 1:
                 raise
             yield SkippedFile(file.relative_to(root).as_posix(), str(error).removesuffix("."))
-    yield from map(Note, rows.list_notes())
+    yield from rows.list_notes()
 
 
 def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[ShardItem]:
-    """Yield the rows of one file of several, and what of it is not used."""
+    """Yield the rows of one file, and what of it is not used."""
     rows = RowReader(group_by)
+    prefix = "" if shard.is_only else f"{shard.file.stem}/"  # the names that loading gives
     try:
-        for record in _list_records(shard.file, f"{shard.file.stem}/", split, rows):
+        for record in _list_records(shard.file, prefix, split, rows):
             yield Located(record.name.rpartition("/")[2], record)
     except PinxitError as error:
         name = shard.file.relative_to(shard.root).as_posix()
         yield SkippedFile(name, str(error).removesuffix("."))
-    yield from map(Note, rows.list_notes())
+    yield from rows.list_notes()
 
 
 class ImageColumn:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pinxit.console import echo
+from pinxit.console import echo, pluralize
 from pinxit.data.record import Listed, Record
 from pinxit.data.records import Source, SourceType
 from pinxit.data.remote.downloads import Downloads
-from pinxit.data.remote.files import describe_remote, find_remote, is_remote, read_remote
+from pinxit.data.remote.files import Found, describe_remote, find_remote, is_remote, read_remote
 from pinxit.data.shards.files import splits_of_shards
 from pinxit.data.shards.manifest import MANIFEST, Manifest, check_complete, parse_manifest
 from pinxit.data.shards.patterns import expand_braces
@@ -75,6 +75,7 @@ def find_set(data: str) -> ShardSet:
             found = [f for files in listings for f in files if suffix_of(f.address) in READERS]
         else:
             found = list(pool.map(describe_remote, names))
+    found = _leave_out_tables(data, found)
     if not found:
         raise PinxitError(
             f"{data} has no shards: no file there ends in .tar or .parquet.\n"
@@ -83,6 +84,22 @@ def find_set(data: str) -> ShardSet:
     base = common_folder(sorted({_parent(file.address) for file in found}))
     shards = [Shard(f.address.removeprefix(f"{base}/"), f.size, f.version) for f in found]
     return _make_set(data, base, shards, manifest)
+
+
+def _leave_out_tables(data: str, files: Sequence[Found]) -> list[Found]:
+    """Return the files without tables that describe `.tar` shards of their names, and say so."""
+    stems = {_stem(file.address) for file in files if suffix_of(file.address) == ".tar"}
+    tables = [file for file in files if suffix_of(file.address) == ".parquet"]
+    if not stems or not stems.issuperset(_stem(file.address) for file in tables):
+        return list(files)
+    if tables:
+        number = pluralize(len(tables), "Parquet file")
+        echo(f"{data}: {number} beside shards of the same name not used")
+    return [file for file in files if suffix_of(file.address) != ".parquet"]
+
+
+def _stem(address: str) -> str:
+    return address.rpartition(".")[0]
 
 
 def _make_set(data: str, base: str, shards: Sequence[Shard], manifest: Manifest | None) -> ShardSet:

@@ -53,7 +53,7 @@ def _list_records(root: Path, files: Sequence[Path], group_by: str) -> Iterator[
                 records.append((item.path, item.record))
             else:
                 yield item
-    yield from map(Note, rows.list_notes())
+    yield from rows.list_notes()
     yield from add_folders(records)
 
 
@@ -61,7 +61,7 @@ def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[
     """Yield the samples of one shard, and what of it is not used."""
     rows = RowReader(group_by)
     yield from _read_samples(shard, split, rows)
-    yield from map(Note, rows.list_notes())
+    yield from rows.list_notes()
 
 
 def _read_samples(shard: LocalShard, split: str | None, rows: RowReader) -> Iterator[ShardItem]:

@@ -19,13 +19,19 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir, cache_key
 from pinxit.data.shards.count import count_shard
 from pinxit.data.shards.shard_set import ShardSet
-from pinxit.data.shards.split_counts import Label, SetCounts, ShardCount, SplitCounts
+from pinxit.data.shards.split_counts import (
+    GroupCount,
+    Label,
+    SetCounts,
+    ShardCount,
+    SplitCounts,
+)
 from pinxit.data.skipped import SkippedFile
 from pinxit.data.typed_json import convert_json, read_json
 from pinxit.errors import PinxitError
 
 FOLDER = "counts"  # in the cache
-VERSION = 1  # increase it when what is counted changes
+VERSION = 2  # increase it when what is counted changes
 SECONDS_BETWEEN_RECORDS = 20.0
 MAX_EXAMPLES = 12  # files that are not used and that are named
 
@@ -40,6 +46,8 @@ class CountRecord:
     keywords: tuple[str, ...] = ()
     skipped: int = 0
     examples: tuple[SkippedFile, ...] = ()
+    groups: tuple[dict[str, GroupCount], ...] = ()  # of each shard
+    has_pairs: bool = False
 
     def add(self, count: ShardCount) -> CountRecord:
         return CountRecord(
@@ -49,6 +57,8 @@ class CountRecord:
             tuple({*self.keywords, *count.keywords}),
             self.skipped + len(count.skipped),
             (*self.examples, *count.skipped)[:MAX_EXAMPLES],
+            (*self.groups, count.groups),
+            self.has_pairs or count.has_pairs,
         )
 
 
@@ -67,6 +77,8 @@ def count_set(shards: ShardSet, group_by: str, progress: bool) -> SetCounts:
         tuple(sorted(record.keywords)),
         record.skipped,
         record.examples,
+        record.groups,
+        record.has_pairs,
     )
 
 
@@ -75,8 +87,8 @@ class _Pass:
 
     def __init__(self, shards: ShardSet, group_by: str, record: CountRecord) -> None:
         self.set, self.group_by = shards, group_by
-        self.folders = list(record.shards)
-        self.rest = dataclasses.replace(record, shards=())
+        self.folders, self.groups = list(record.shards), list(record.groups)
+        self.rest = dataclasses.replace(record, shards=(), groups=())
 
     def run(self, file: Path, progress: bool) -> CountRecord:
         written = time.monotonic()
@@ -90,17 +102,22 @@ class _Pass:
                     written = time.monotonic()
         finally:
             self._write(file)
-        return dataclasses.replace(self.rest, shards=tuple(self.folders))
+        return self._record()
 
     def _count(self) -> Iterator[tuple[int, None]]:
         for i in range(len(self.folders), len(self.set.shards)):
             count = count_shard(self.set.items(i, self.group_by))
             self.folders.append(count.folders)
-            self.rest = dataclasses.replace(self.rest.add(count), shards=())
+            self.groups.append(count.groups)
+            self.rest = dataclasses.replace(self.rest.add(count), shards=(), groups=())
             yield 1, None
 
+    def _record(self) -> CountRecord:
+        shards, groups = tuple(self.folders), tuple(self.groups)
+        return dataclasses.replace(self.rest, shards=shards, groups=groups)
+
     def _write(self, file: Path) -> None:
-        record = dataclasses.replace(self.rest, shards=tuple(self.folders))
+        record = self._record()
         with contextlib.suppress(OSError):  # a cache that cannot be written: counted again
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, json.dumps(dataclasses.asdict(record)))

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pinxit.console import pluralize
+from pinxit.data.groups import (
+    MODES,
+    NoGroups,
+    describe_no_groups,
+    describe_number_of_groups,
+)
 from pinxit.data.images import SPLITS, Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import ImageShape
@@ -17,7 +23,7 @@ from pinxit.data.records import Source
 from pinxit.data.shards.shard_set import ShardSet
 from pinxit.data.shards.split_counts import SetCounts
 from pinxit.data.streams.counting import count_set
-from pinxit.data.streams.division import Division, divide_set
+from pinxit.data.streams.division import LEFT_OUT, Division, count_groups, divide_set
 from pinxit.data.streams.sample import sample_source
 from pinxit.data.streams.shard_stream import ShardStream
 from pinxit.errors import PinxitError, UsageError
@@ -108,6 +114,17 @@ class StreamPlan:
             f"statistics, previews and evaluations use a sample of {len(sample):,}; copies of "
             "images are not searched for",
         ]
+        if number := count_groups(self.counts):
+            lines.append(
+                describe_number_of_groups(
+                    number, (name for groups in self.counts.groups for name in groups)
+                )
+            )
+        if number := self.division.total(LEFT_OUT):
+            lines.append(
+                f"{pluralize(number, 'image')} left out of training: the source has test or "
+                "validation images of the same groups"
+            )
         if self.counts.skipped:
             first = self.counts.examples[0]
             lines.append(
@@ -146,6 +163,15 @@ def plan_stream(
     if options.stream == "auto" and not is_large and not _may_be_large(shards):
         return None
     counts = count_set(shards, options.group_by, progress)
+    if counts.has_pairs:
+        if options.stream == "on":
+            raise UsageError(
+                f"{source.name} has images before and after edits; streams hold no such pairs.\n"
+                "Load it without a stream: --stream off"
+            )
+        return None
+    if options.group_by not in MODES and not count_groups(counts):
+        raise NoGroups(describe_no_groups(source.name, options.group_by))
     division = divide_set(counts)
     if not division.total("all"):
         raise PinxitError(f"there is no image in {source.name}.{_first_reason(counts)}")

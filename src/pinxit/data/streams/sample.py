@@ -16,7 +16,7 @@ from pinxit.data.images import evenly_spaced_indices
 from pinxit.data.record import Listed, Note, Record
 from pinxit.data.records import Source
 from pinxit.data.shards.shard_set import Located, ShardSet
-from pinxit.data.streams.division import Division
+from pinxit.data.streams.division import LEFT_OUT, Division
 from pinxit.data.streams.lazy_records import read_again
 
 MAX_TRAINING = 4_096  # images
@@ -46,14 +46,15 @@ def sample_source(
 def _list_sample(
     shards: ShardSet, division: Division, group_by: str, chosen: dict[int, dict[str, int]]
 ) -> Iterator[Listed]:
-    notes: dict[str, None] = {}
+    notes: dict[Note, None] = {}
     for i, quotas in sorted(chosen.items()):
         shard, found = shards.shards[i], dict[str, list[Record]]()
         for item in shards.items(i, group_by):
             if isinstance(item, Note):
-                notes[item.text] = None
+                notes[item] = None
             elif isinstance(item, Located):
-                split = division.split_of(item)
+                if (split := division.split_of(item)) == LEFT_OUT:
+                    continue
                 record = dataclasses.replace(item.record, split=split)
                 if division.folder_labels:
                     label = division.label_of(item)
@@ -63,13 +64,15 @@ def _list_sample(
         for split, quota in quotas.items():
             records = found.get(split, [])
             yield from (records[k] for k in evenly_spaced_indices(len(records), quota))
-    yield from map(Note, notes)
+    yield from notes
 
 
 def choose_shards(division: Division, share: float = 1.0) -> dict[int, dict[str, int]]:
     """Return how many images of each split are sampled from which shards."""
     chosen: dict[int, dict[str, int]] = {}
     for split, counts in division.counts.items():
+        if split == LEFT_OUT:
+            continue
         rows = np.flatnonzero(counts)
         size = MAX_TRAINING if split == "train" else MAX_HELD_OUT
         rows = rows[np.unique(evenly_spaced_indices(len(rows), NUM_SHARDS))]

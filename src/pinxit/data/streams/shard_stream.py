@@ -13,15 +13,15 @@ from pinxit.console import echo
 from pinxit.data.decode import UnreadableImage, decode_with_facts
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.image_rows import size_of_batch
-from pinxit.data.images import SPLITS, Images
+from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
 from pinxit.data.parallel_decode import ImageShape
-from pinxit.data.record import Record
+from pinxit.data.record import Note, Record
 from pinxit.data.record_columns import captions_by_language, more_captions_by_language
 from pinxit.data.shards.shard_set import Located, ShardSet
 from pinxit.data.shards.split_counts import SetCounts
 from pinxit.data.skipped import SkippedFile
-from pinxit.data.streams.division import Division
+from pinxit.data.streams.division import LEFT_OUT, Division
 from pinxit.data.streams.lazy_records import read_again
 from pinxit.data.streams.stream_row import StreamRow
 from pinxit.data.streams.threads import num_threads
@@ -126,6 +126,8 @@ class ShardStream:
                 )
             elif isinstance(item, SkippedFile):
                 skipped.append(item)
+            elif self.strict and isinstance(item, Note) and item.is_loss:
+                self.report(shard.name, f"{shard.name}: {item.text}")
         expected = self._count_in(i, split)
         if len(rows) < expected:
             reason = f" ({skipped[-1].reason})" if skipped else ""
@@ -189,10 +191,14 @@ class ShardStream:
             labels=np.array([row.label for row in rows], np.int64) if names else None,
             label_names=names,
             **text_columns(records, self.set_counts),
-            splits=np.array([SPLITS.index(row.split) for row in rows], np.int8),
+            splits=np.array([_split_index(row.split) for row in rows], np.int8),
             source=self.shards.name,
         )
         return self.finish(images)
+
+
+def _split_index(split: str) -> int:
+    return NO_SPLIT if split == LEFT_OUT else SPLITS.index(split)
 
 
 class TextColumns(TypedDict):
