@@ -109,8 +109,9 @@ def test_data_of_a_command_need_no_shards_where_the_run_has_a_stream(runs_of_str
         assert main(["embed", str(run), str(tmp_path / data), "--out", str(out)]) == 0
 
 
-def test_other_commands_take_the_sample(runs_of_stream, capsys):
+def test_other_commands_take_the_sample(runs_of_stream, capsys, tmp_path, monkeypatch):
     run, shards = runs_of_stream
+    monkeypatch.chdir(tmp_path)  # where `look` writes its sheet
     few = ["--no-distances", "--probe-train-size", "0", "--likelihood-images", "4"]
     assert main(["evaluate", str(run), "--iw-samples", "2", *few]) == 0
     assert main(["reconstruct", str(run), "-n", "4"]) == 0
