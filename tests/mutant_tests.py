@@ -14,7 +14,9 @@ def rank_tests(
 ) -> list[Path]:
     """Return the test files that are nearest to a module, at most `limit` of them.
 
-    A file that imports the module itself is at distance 1. Of equal distance, a file of the same
+    A file that imports the module itself is at distance 1; one of the same name and folder at 2 at
+    most, since commands are imported by their names. Of a module that no file reaches so, which is
+    imported by its name too, those of its folders count. Of equal distance, a file of the same
     name comes first, then one of the same folder, then one that imports little else.
     """
     target = module_name(module)
@@ -22,8 +24,13 @@ def rank_tests(
     reached = {}
     for file, names in tests.items():
         found = [distance_to[name] + 1 for name in names if name in distance_to]
+        if file.stem == f"test_{module.stem}" and file.parent.name == module.parent.name:
+            found.append(2)
         if found:
             reached[file] = min(found)
+
+    if not reached:
+        reached = {file: 0 for file in tests if file.parent.name in module.parts}
 
     def order(file: Path) -> tuple[object, ...]:
         same_name = module.stem in file.stem

@@ -53,6 +53,8 @@ from pinxit.run_records import (
 if TYPE_CHECKING:
     import torch
 
+    from pinxit.data.images import Images
+
 FORMAT = 2  # of the folder; another format is not read
 FITTED_FILE = "fitted.safetensors"
 EXAMPLES_FILE = "examples.json"
@@ -143,6 +145,11 @@ class Run:
         record = self.config["dataset_info"]
         with naming(self.path):
             return DatasetInfo.from_json(record)
+
+    @property
+    def own_images(self) -> Images | None:
+        """The images that the run was trained on, if they were given in Python; None: by name."""
+        return None
 
     @property
     def load_options(self) -> LoadOptions:

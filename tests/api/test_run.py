@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +17,9 @@ import pinxit
 from pinxit.api.run import METHODS
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
+from pinxit.sampling import inputs
+from pinxit.training import progress
+from pinxit.training.progress import PREVIEWS
 from tests.builders import blobs, noise_images, train_runs
 
 
@@ -131,7 +137,7 @@ def test_images_are_drawn_and_edited_from_text(open_run, capsys):
     assert "not in the training captions: purple" in capsys.readouterr().err
     edited = open_run("edit").edit(0, "a blob at the top left", 2)
     test = blobs(channels=1).split("test")
-    assert (edited.before == test.pixels[[0, 0]]).all()
+    assert (edited.before == test.before[[0, 0]]).all()
 
 
 def test_images_are_described(open_run):
@@ -330,6 +336,69 @@ def test_a_server_runs_beside_python_and_is_closed(open_run, tmp_path):
         run.serve(host="0.0.0.0")
     with pytest.raises(UsageError, match="no 'studi'"):
         run.serve(studi=False)
+
+
+@pytest.mark.parametrize("name", ["vae", "igpt", "draw", "edit", "caption", "mae", "tokenizer"])
+def test_a_preview_is_called_what_its_title_says(name, folder, tmp_path, monkeypatch):
+    path = folder / f"blobs-{name}"
+    if not path.is_dir():
+        small = {"mae": {"width": 16, "depth": 1, "heads": 2}, "tokenizer": {"width": 8}}
+        path = tmp_path / name
+        pinxit.train(
+            name, blobs(channels=1), out=path, steps=1, num_evals=1, quiet=True, **small[name]
+        )
+    file = path / "samples" / "titles.json"  # none of a model that generates no images
+    titles = json.loads(file.read_text()) if file.is_file() else {}
+    kind = next((kind for kind in PREVIEWS if kind in titles), None)
+    shown = pinxit.Run(path)._repr_html_()
+    found = re.findall(r'<img alt="([^"]*) at step [\d,]+"', shown)
+    assert found == ([] if kind is None else [titles[kind].partition(":")[0]])
+    said = []
+    display = SimpleNamespace(show_samples=lambda file, title: said.append(title))
+    monkeypatch.setattr(progress, "choose_display", lambda: display)
+    line = progress.ProgressLine(batch_size=1)
+    files = sorted((path / "samples").glob(f"{kind}-*.png"))
+    line.show_samples(path / "samples", int(files[-1].stem.rpartition("-")[2]) if files else 1)
+    assert [title.partition(" at step")[0] for title in said] == found
+
+
+def test_a_path_of_a_run_may_begin_with_the_home(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    run = pinxit.Run("~/blobs-vae")
+    assert run.path == folder / "blobs-vae"
+    assert len(run.sample(2)) == 2
+
+
+CALLS = {
+    "sample": lambda run, out: run.sample(2, prior="mixture"),
+    "reconstruct": lambda run, out: run.reconstruct(),
+    "interpolate": lambda run, out: run.interpolate(0, "blob-003", steps=2),
+    "traverse": lambda run, out: run.traverse(1, steps=2),
+    "embed": lambda run, out: run.embed(),
+    "score": lambda run, out: run.score(),
+    "map": lambda run, out: run.map("embed", out=out / "map", quiet=True),
+    "evaluate": lambda run, out: run.evaluate(
+        iw_samples=0, distances=False, probe_train_size=0, prior="mixture", quiet=True
+    ),
+    "report": lambda run, out: run.report(out / "report.html"),
+    "explain": lambda run, out: run.explain(out=out / "explain.html", quiet=True),
+    "export": lambda run, out: run.export(out / "parts/"),
+    "complete": lambda run, out: run.complete(half="lower"),
+    "caption": lambda run, out: run.caption(),
+    "edit": lambda run, out: run.edit(0, "a blob"),
+}
+# of methods that take no images of the run, or load them by name
+WITHOUT_IMAGES = {"draw", "translate", "compare", "serve", "push", "resume"}
+RUNS = {"complete": "igpt", "caption": "caption", "edit": "edit"}
+
+
+@pytest.mark.parametrize("method", sorted({*METHODS} - WITHOUT_IMAGES))
+def test_attached_images_are_used_in_place_of_loaded_ones(method, open_run, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise AssertionError("loads images")
+
+    monkeypatch.setattr(inputs, "load_images", fail)
+    CALLS[method](open_run(RUNS.get(method, "vae")), tmp_path)
 
 
 def test_a_copied_run_is_independent_of_the_first(open_run, tmp_path):

@@ -76,9 +76,29 @@ def test_compare_shows_two_columns_for_each_mask_ratio(run, run_pinxit):
 
 def test_the_same_seed_gives_the_same_sheet(run, tmp_path, run_pinxit):
     for name in ("a.png", "b.png"):
-        words = ["-n", 2, "--completions", 2, "--seed", 5, "-o", tmp_path / name]
+        several = [] if run.name == "mae" else ["--completions", 2]
+        words = ["-n", 2, *several, "--seed", 5, "-o", tmp_path / name]
         run_pinxit("complete", run, *words)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_completions_with_other_options_are_other_files(run, run_pinxit):
+    options = [(), ("--seed", 1), ("--only-completions",), ("--ratio", 0.5), ("--half", "lower")]
+    if run.name != "mae":
+        options += [("--completions", 2), ("--completions", 2, "--only-completions")]
+    if run.name == "igpt":
+        options += [("--temperature", 0.5), ("--top-k", 3), ("--top-p", 0.5)]
+    paths = [run_pinxit("complete", run, "-n", 1, *words)[-1] for words in options]
+    default_mask = {"igpt": "--half lower"}.get(run.name)
+    assert len(set(paths)) == len(paths) - (default_mask is not None)
+
+
+@pytest.mark.parametrize("suffix", [".NPY", ".Png"])
+def test_a_suffix_in_capitals_is_that_in_small_letters(run, suffix, tmp_path, run_pinxit):
+    paths = [tmp_path / f"{k}{name}" for k, name in enumerate((suffix, suffix.lower()))]
+    for path in paths:
+        run_pinxit("complete", run, "-n", 1, "-o", path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -108,6 +128,14 @@ def test_invalid_options_are_errors_of_two_lines_at_most(run, words, text, capsy
     error = capsys.readouterr().err
     assert text in error
     assert len(error.strip().splitlines()) <= 2
+
+
+def test_several_completions_that_would_be_equal_are_refused(run, fail):
+    words = ["complete", run, "--completions", 2]
+    assert "above 0 for several" in fail(*words, "--temperature", 0)
+    if run.name == "mae":
+        assert "in one way only" in fail(*words)
+        assert "does not use --temperature" in fail("complete", run, "--temperature", 3)
 
 
 def test_the_error_for_another_family_names_those_that_complete(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import pinxit
+from pinxit.cli import main
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
+from pinxit.data.shards.write import shard
+from pinxit.sampling.inputs import match_labels
+from tests.builders import blobs, make_run, save_npz
 
 
 def test_embed_writes_the_vectors_of_all_splits(folder, run_pinxit):
@@ -90,3 +95,68 @@ def test_captions_do_not_depend_on_the_batch(text_runs, folder, run_pinxit, monk
     at_once = run_pinxit(*words)
     monkeypatch.setattr(ImageRows, "batch_size", lambda self, max_images=0: 7)
     assert run_pinxit(*words) == at_once
+
+
+@pytest.fixture(scope="module")
+def other_labels(tmp_path_factory) -> Path:
+    """A plain run, one of labels, and images of which one label is unknown to it, one renumbered.
+
+    The images are also in a folder and in shards.
+    """
+    root = tmp_path_factory.mktemp("labels")
+    images = blobs(24)
+    make_run(root / "plain", images, steps=5)
+    make_run(root / "labelled", images, steps=5, condition="label")
+    names = ("a new one", *reversed(images.label_names[:2]))
+    others = dataclasses.replace(images, labels=np.arange(24) % 3, label_names=names)
+    save_npz(root / "others.npz", others)
+    for i, name in enumerate(names[k] for k in others.labels):
+        (root / "folder" / name).mkdir(parents=True, exist_ok=True)
+        others[i].save(root / "folder" / name / f"{i:02d}.png")
+    shard(str(root / "folder"), root / "shards", per_shard=9, quiet=True)
+    return root
+
+
+@pytest.mark.parametrize("run", ["plain", "labelled"])
+@pytest.mark.parametrize("data", ["others.npz", "folder", "shards"])
+def test_labels_of_results_are_those_of_the_source(run, data, other_labels, run_pinxit, tmp_path):
+    path, source = other_labels / run, str(other_labels / data)
+    images = pinxit.load_images(source, progress=False)
+    named = zip(images.names, images.labels, strict=True)
+    expected = {name: images.label_names[label] for name, label in named}
+    assert "a new one" in expected.values()
+    run_pinxit("embed", path, source, "--out", tmp_path / "e.parquet")
+    run_pinxit("embed", path, source, "--out", tmp_path / "e.npz", "--quiet")
+    run_pinxit("score", path, source, "--out", tmp_path / "s.csv")
+    run_pinxit("map", "embed", path, source, "--out", tmp_path / "map")
+    tables = [pq.read_table(tmp_path / name).to_pydict() for name in ("e.parquet", "map")]
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    opened = pinxit.Run(path)
+    for table in (rows, opened.score(source), opened.score(images)):
+        tables.append({key: [row[key] for row in table] for key in ("name", "label")})
+    tables.append(dict(np.load(tmp_path / "e.npz")))
+    for table in tables:
+        assert dict(zip(table["name"], table["label"], strict=True)) == expected
+
+
+def test_labels_are_matched_before_the_model(other_labels):
+    run = pinxit.Run(other_labels / "labelled")
+    images = pinxit.load_images(str(other_labels / "others.npz"), progress=False)
+    matched = match_labels(run.model, images)
+    assert np.array_equal(run.embed(images), run.model.embed(matched))
+    scores = {row["name"]: row["log_likelihood"] for row in run.score(images)}
+    assert np.allclose([scores[name] for name in images.names], run.model.score(matched), atol=1e-3)
+
+
+@pytest.mark.parametrize("command", ["embed", "score"])
+def test_labels_that_a_model_does_not_know_are_printed_once(command, other_labels, capfd, tmp_path):
+    out = str(tmp_path / ("e.npz" if command == "embed" else "s.csv"))
+    words = [str(other_labels / "others.npz"), "--out", out]
+    said = []
+    for run, more in (("labelled", []), ("labelled", ["--quiet"]), ("plain", [])):
+        assert main([command, str(other_labels / run), *words, *more]) == 0
+        said.append(capfd.readouterr().err.count("labels that this model does not know: a new one"))
+    getattr(pinxit.Run(other_labels / "labelled"), command)(words[0])
+    said.append(capfd.readouterr().err.count("labels that this model does not know: a new one"))
+    assert said == [1, 0, 0, 1]

@@ -10,6 +10,7 @@ import pytest
 
 from pinxit.cli import main, recipe
 from pinxit.cli.recipe import list_recipes, run_command
+from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import FORMAT, Run
 
 UNFINISHED = {"format": FORMAT, "family": "vae"}
@@ -96,3 +97,63 @@ def test_a_relative_data_folder_is_found_from_the_folder_of_the_recipe(tmp_path,
     )
     run_command("pinxit look digits", tmp_path / "other")
     assert seen["PINXIT_DATA"] == str(tmp_path / "data")
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[list[str]]:
+    """The commands that are run; none is."""
+    calls: list[list[str]] = []
+
+    class Process:
+        returncode = 0
+
+    monkeypatch.setattr(
+        recipe.subprocess, "run", lambda words, **_: calls.append(words[3:]) or Process()
+    )
+    return calls
+
+
+def test_a_list_of_finished_commands_that_is_cut_off_is_named(tmp_path, calls):
+    run_command("pinxit look digits", tmp_path)
+    file = tmp_path / "commands.json"
+    content = file.read_bytes()
+    assert set(json.loads(content)) == {"pinxit look digits"}
+    for length in range(len(content)):
+        file.write_bytes(content[:length])
+        with pytest.raises(PinxitError, match=r"commands\.json .*\nRemove it"):
+            run_command("pinxit look digits", tmp_path)
+    for other in (b"[]", b'{"a": "b"}', b"3", b"\xff"):
+        file.write_bytes(other)
+        with pytest.raises(PinxitError, match=r"commands\.json .*\nRemove it"):
+            run_command("pinxit look digits", tmp_path)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_of_another_command_is_not_taken_for_that_of_the_recipe(finished, tmp_path, calls):
+    line = "pinxit train vae 'my digits' --steps 3 --out runs/a"
+    record = {
+        "finished": finished,
+        "command": 'pinxit train vae "my digits" --steps 3 --out runs/a',
+    }
+    Run(tmp_path / "runs" / "a").write("config.json", UNFINISHED | record)
+    run_command(line, tmp_path)
+    assert calls == ([] if finished else [["train", "--resume", "runs/a"]])
+    with pytest.raises(UsageError, match="was trained by another command: pinxit train vae"):
+        run_command(line.replace("--steps 3", "--steps 4"), tmp_path)
+
+
+def test_seconds_are_those_of_all_sessions(tmp_path, calls):
+    line = "pinxit train vae digits --out runs/a"
+    trained = {"trained": {"seconds": 1234.56}}
+    Run(tmp_path / "runs" / "a").write("config.json", UNFINISHED | trained)
+    assert run_command(line, tmp_path) == 1234.6
+    Run(tmp_path / "runs" / "a").write("config.json", UNFINISHED | trained | {"finished": True})
+    assert run_command(line, tmp_path) == 1234.6
+    assert json.loads((tmp_path / "commands.json").read_text()) == {line: 1234.6}
+
+
+def test_a_folder_without_run_is_bad_usage(tmp_path, capfd):
+    assert main(["recipe", "digits-demo", "--out", str(tmp_path)]) == 2
+    assert "give --run too" in capfd.readouterr().err
+    assert main(["recipe", "--out", str(tmp_path), "--json"]) == 2

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import pinxit
 from pinxit.cli import main
 
 
@@ -135,3 +139,70 @@ def test_runs_imports_no_torch(root):
         "sys.exit(code or 'torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, stdout=subprocess.DEVNULL)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["2024", "0001-01-01T00:00:00+14:00", "2024-01-01T00:00:00", "a\nb"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=3,
+)
+
+
+def list_places(record, place=()):
+    """The place of each value in a record."""
+    yield place
+    if isinstance(record, dict):
+        for name, value in record.items():
+            yield from list_places(value, (*place, name))
+
+
+def replace(record, place, value):
+    if not place:
+        return value
+    first, *rest = place
+    return {**record, first: replace(record[first], rest, value)}
+
+
+RECORDS = {
+    "config.json": {
+        "format": 2,
+        "family": "vae",
+        "data": {"source": "digits"},
+        "created": "2024-05-01T10:00:00+00:00",
+        "finished": True,
+        "trained": {"steps": 12, "seconds": 60.0, "best_validation_loss": 21.5, "unit": "nats"},
+    },
+    "evaluation.json": {"metrics": {"elbo": -3.0, "elbo_error": 0.1}, "protocol": {}},
+}
+TABLE = [["step", "seconds", "val_loss"], ["1", "0.5", "3.0"], ["2", "1.0", "2.0"]]
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_one_odd_run_hides_no_other_one(data, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for name in ("good", "odd"):
+        (root / name).mkdir()
+        for file, record in RECORDS.items():
+            (root / name / file).write_text(json.dumps(record))
+    table = [list(row) for row in TABLE]
+    if data.draw(st.booleans(), label="metrics"):
+        row, column = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))
+        table[row][column] = data.draw(st.sampled_from(["", "x", "inf", "nan", "-1", "1e400"]))
+        record = replace(RECORDS["config.json"], ("trained",), {})
+        (root / "odd" / "config.json").write_text(json.dumps(record))
+    else:
+        file = data.draw(st.sampled_from(sorted(RECORDS)))
+        place = data.draw(st.sampled_from(list(list_places(RECORDS[file]))))
+        record = replace(RECORDS[file], place, data.draw(VALUES))
+        (root / "odd" / file).write_text(json.dumps(record))
+    (root / "odd" / "metrics.csv").write_text("".join(",".join(row) + "\n" for row in table))
+    listed = pinxit.list_runs(root)
+    assert str(root / "good") in [summary.path for summary in listed]
+    assert str(root / "good") in str(listed)
+    json.dumps([dataclasses.asdict(summary) for summary in listed])

@@ -38,6 +38,25 @@ def test_selected_images_keep_their_metadata():
     assert len(images[images.labels == 1]) == (images.labels == 1).sum()
 
 
+ROWS = st.lists(st.integers(0, 11), max_size=12)
+
+
+@settings(max_examples=40)
+@given(first=ROWS, second=ROWS)
+def test_fingerprints_of_selections_are_equal_if_their_content_is(first, second):
+    images = dataclasses.replace(blobs(12), fingerprint="12ab")
+    a, b = images[np.array(first, int)], images[np.array(second, int)]
+    assert (a.fingerprint == b.fingerprint) == (first == second)
+    assert (a.fingerprint == images.fingerprint) == (first == list(range(12)))
+
+
+def test_a_selection_of_images_without_a_fingerprint_has_none():
+    assert dataclasses.replace(blobs(12), fingerprint="")[:5].fingerprint == ""
+    images = dataclasses.replace(blobs(40), fingerprint="12ab")
+    assert images[:].fingerprint == images[[*range(-40, 0)]].fingerprint == "12ab"
+    assert images.split("test").fingerprint not in {"12ab", images.split("train").fingerprint}
+
+
 def test_splits_are_selected_by_name():
     images = blobs(40)
     assert [len(images.split(name)) for name in ("train", "validation", "test")] == [20, 10, 10]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import tempfile
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.sources.named import FASHION_MNIST_LABELS
@@ -100,3 +105,75 @@ def test_labels_and_templates_are_compared_in_one_unicode_form(tmp_path, form):
     assert captions_from_labels(images, file).captions == {
         "fr": ["un café", "un thé", "un thé", "un café"]
     }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('{ en = "top left" }', '"top left"', "'north-west' in [mine.labels] needs a text for"),
+        ('{ en = "top left" }', '{ en = " " }', "no text for 'north-west' in 'en'"),
+        ('template = { en = "a blob in the {}" }', 'template = "a {}"', "`template` of [mine]"),
+        ('template = { en = "a blob in the {}" }', "template = { en = 3 }", "`template` of [mine]"),
+        ('template = { en = "a blob in the {}" }', "template = {}", "`template` of [mine]"),
+        (CUSTOM_TEMPLATES, '[a]\ntemplate = { en = "{}" }\nlabels = ["cat"]', "`labels` of [a] in"),
+        (
+            "south-west = {",
+            '[yours]\ntemplate = { en = "{}" }\n[yours.labels]\nsouth-west = {',
+            "spread over [mine] and [yours]",
+        ),
+        (CUSTOM_TEMPLATES, "a = " + "9" * 5000, "cannot read the caption templates"),
+    ],
+)
+def test_templates_of_another_form_are_refused_with_the_right_one(old, new, words, tmp_path):
+    file = tmp_path / "labels.toml"
+    assert old in CUSTOM_TEMPLATES
+    file.write_text(CUSTOM_TEMPLATES.replace(old, new))
+    with pytest.raises(UsageError) as raised:
+        captions_from_labels(blobs_without_captions(4), file)
+    assert words in str(raised.value)
+
+
+KEYS = st.sampled_from(["mine", "template", "labels", "en", "fr", *blobs(1).label_names])
+VALUES = st.recursive(
+    st.sampled_from(["a {}", "", "top", 3, 0.5, True]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=5),
+)
+
+
+def to_toml(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {to_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(to_toml, value)) + "]"
+    return json.dumps(value)
+
+
+TEXTS = st.dictionaries(st.sampled_from(["en", "fr"]), VALUES, max_size=2) | VALUES
+LABELS = st.fixed_dictionaries(dict.fromkeys(blobs(1).label_names, TEXTS)) | VALUES
+TABLE = st.fixed_dictionaries({"template": TEXTS, "labels": LABELS}) | VALUES
+
+
+@given(st.dictionaries(KEYS, TABLE, max_size=3))
+def test_any_toml_gives_captions_or_a_usage_error(tables):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "labels.toml"
+        file.write_text("\n".join(f"{key} = {to_toml(item)}" for key, item in tables.items()))
+        try:
+            captions = captions_from_labels(blobs_without_captions(4), file).captions
+        except UsageError:
+            return
+    assert captions
+    assert all(all(texts) for texts in captions.values())
+
+
+def test_a_file_for_images_with_captions_is_read_and_noted(tmp_path):
+    images, file = blobs(4), tmp_path / "labels.toml"
+    with pytest.raises(UsageError, match="there is no file of caption templates"):
+        captions_from_labels(images, file)
+    file.write_text(CUSTOM_TEMPLATES)
+    noted = captions_from_labels(images, file)
+    assert noted.captions == images.captions
+    assert noted.notes == (
+        f"the caption templates in {file} are not used: the images have captions",
+    )
+    assert captions_from_labels(images) is images

@@ -22,22 +22,29 @@ from tests.builders import blobs
 
 
 @given(
-    rows=st.integers(2, 6),
-    columns=st.integers(1, 6),
-    patch_size=st.integers(1, 4),
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
+    patch_size=st.integers(1, 9),
     ratio=st.floats(0.01, 0.99),
     seed=st.integers(0, 9),
 )
-def test_a_random_patch_mask_hides_the_stated_number_of_patches(
-    rows, columns, patch_size, ratio, seed
+def test_a_random_patch_mask_hides_the_stated_number_of_patches_of_images_of_any_size(
+    height, width, patch_size, ratio, seed
 ):
-    images = Images(np.zeros((3, rows * patch_size, columns * patch_size, 1), np.uint8))
-    mask = random_patch_mask(images, ratio, patch_size, seed)
-    patches = mask.reshape(3, rows, patch_size, columns, patch_size).transpose(0, 1, 3, 2, 4)
-    by_patch = patches.reshape(3, rows * columns, -1)
-    assert (by_patch.all(-1) == by_patch.any(-1)).all(), "patches are hidden as a whole"
-    num_visible = min(max(1, round((1 - ratio) * rows * columns)), rows * columns - 1)
-    assert ((~by_patch.all(-1)).sum(1) == num_visible).all()
+    mask = random_patch_mask(
+        Images(np.zeros((3, height, width, 1), np.uint8)), ratio, patch_size, seed
+    )
+    assert mask.shape == (3, height, width)
+    patches = [
+        mask[:, y : y + patch_size, x : x + patch_size].reshape(3, -1)
+        for y in range(0, height, patch_size)
+        for x in range(0, width, patch_size)
+    ]
+    is_hidden = np.stack([patch.all(1) for patch in patches], 1)
+    is_touched = np.stack([patch.any(1) for patch in patches], 1)
+    assert np.array_equal(is_hidden, is_touched), "patches are hidden as a whole"
+    num_visible = min(max(1, round((1 - ratio) * len(patches))), len(patches) - 1)
+    assert ((~is_hidden).sum(1) == num_visible).all()
 
 
 def test_a_mask_is_a_function_of_the_seed_and_the_image_index():

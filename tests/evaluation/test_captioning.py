@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
 import pytest
 import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.scenes.scene import random_scene
 from pinxit.evaluation.captioning import (
     baseline_metrics,
     caption_retrieval_metrics,
+    captioning_metrics,
     equivalent_captions,
     repetition_warnings,
     text_metrics,
     text_signatures,
+    translation_metrics,
+    translation_warnings,
 )
 from pinxit.evaluation.estimates import Estimate
+from pinxit.models import build_model
+from pinxit.models.inputs import captions_within_limit
+from pinxit.models.seq2seq.config import Config
 from tests.builders import blobs, values_of
 
 
@@ -160,3 +169,52 @@ def test_a_captioner_that_ignores_the_image_retrieves_at_random():
     assert values["caption_retrieval_candidates:en"] == 100
     for k in (1, 5, 10):
         assert values[f"caption_recall_at_{k}:en"] == pytest.approx(k / 100)
+
+
+ALPHABETS = {"en": "abc !,", "zh-Hans": "红色圆形 a", "yue": "紅色", "ja": "赤い丸", "th": "สีแดง"}
+ALPHABETS |= {"my": "အနီ", "bo": "དམར", "und": "红ab สี", "pt-BR": "ação &<"}
+
+
+@given(st.data())
+def test_correct_texts_have_bleu_and_chrf_100(data):
+    language = data.draw(st.sampled_from(list(ALPHABETS)))
+    text = st.text(ALPHABETS[language], min_size=1).filter(lambda text: any(map(str.isalpha, text)))
+    references = [(text,) for text in data.draw(st.lists(text, min_size=1, max_size=4))]
+    metrics = values_of(text_metrics([text for (text,) in references], references, language))
+    assert metrics[f"bleu:{language}"] == pytest.approx(100)
+    assert metrics[f"chrf:{language}"] == pytest.approx(100)
+
+
+def test_scripts_without_spaces_are_compared_by_their_characters():
+    for language, text in (("zh-Hans", "红色的圆形"), ("und", "红色的圆形"), ("my", "အနီရောင်")):
+        metrics = values_of(text_metrics([text[:-1]], [(text,)], language))
+        assert metrics[f"bleu:{language}"] > 50, language
+    assert values_of(text_metrics(["redcircl"], [("redcircle",)], "und"))["bleu:und"] == 0
+
+
+@functools.cache
+def text_model(direction: tuple[str, str], max_text_tokens: int):
+    """An untrained model of a direction for blobs and their captions."""
+    size = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1}
+    config = Config(*direction, max_text_tokens=max_text_tokens, **size)
+    return build_model(config, blobs(), np.arange(48))[0].eval()
+
+
+PATTERN = st.lists(st.sampled_from(["none", "short", "long", "odd"]), min_size=6, max_size=6)
+TEXTS = {"none": "", "short": "a blob", "long": "a blob at the top left " * 4, "odd": "\u2603"}
+
+
+@settings(max_examples=15)
+@given(english=PATTERN, french=PATTERN, limit=st.sampled_from([1, 2, 30]))
+def test_metrics_of_texts_end_whatever_captions_are_missing(english, french, limit):
+    columns = {"en": [TEXTS[kind] for kind in english], "fr": [TEXTS[kind] for kind in french]}
+    images = dataclasses.replace(blobs(6), captions=columns)
+    translation = text_model(("text", "text"), limit)
+    rows, texts = captions_within_limit(translation, images)
+    assert len(rows) == len(texts)
+    images = images.take(rows)
+    metrics = values_of(translation_metrics(translation, images))
+    has_pair = any(map(all, zip(*images.captions.values(), strict=True)))
+    assert bool(metrics) <= has_pair
+    assert has_pair != bool(list(translation_warnings(translation, images)))
+    list(captioning_metrics(text_model(("image", "text"), limit), images, blobs()))

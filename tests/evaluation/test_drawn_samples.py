@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import pinxit
 from pinxit.errors import PinxitError, UsageError
@@ -84,6 +87,41 @@ def test_a_prior_that_an_older_version_fitted_is_fitted_again(run, monkeypatch):
     monkeypatch.setattr(fitted_priors, "FIT", "1")
     pinxit.Run(run.path).sample(2, prior="mixture")
     assert kept.read_bytes() != older
+
+
+def test_a_prior_file_that_does_not_say_its_images_is_read(run, monkeypatch):
+    first = pinxit.Run(run.path).sample(2, prior="mixture").pixels
+    kept = run.path / "prior-mixture.safetensors"
+    with safe_open(kept, "pt") as content:
+        facts = content.metadata()
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    assert facts["images"] == run.config["data"]["fingerprint"]
+    save_file(tensors, kept, {name: facts[name] for name in ("weights", "fit")})
+    monkeypatch.setattr(fitted_priors, "fit_prior", None)
+    assert np.array_equal(pinxit.Run(run.path).sample(2, prior="mixture").pixels, first)
+
+
+def test_a_prior_is_fitted_to_images_of_the_training_alone(run, tmp_path):
+    save_npz(tmp_path / "blobs.npz", blobs(64))
+    with pytest.raises(PinxitError, match=r"are not what .* was trained on"):
+        pinxit.Run(run.path).sample(2, prior="mixture")
+    opened = pinxit.Run(run.path)
+    opened.attach_images(dataclasses.replace(blobs(64), fingerprint="other"))
+    with pytest.raises(PinxitError, match=r"are not what .* was trained on"):
+        opened.sample(2, prior="mixture")
+
+
+def test_images_given_in_python_are_those_that_a_prior_is_fitted_to(tmp_path, run):
+    images = pinxit.load_images(str(tmp_path / "blobs.npz"))
+    (tmp_path / "blobs.npz").unlink()
+    with pytest.raises(PinxitError):
+        pinxit.Run(run.path).sample(2, prior="mixture")
+    opened = pinxit.Run(run.path)
+    opened.attach_images(images)
+    record = opened.evaluate(**FAST, prior="mixture")
+    assert record["protocol"]["prior"] == "mixture"
+    (run.path / "prior-mixture.safetensors").unlink()
+    assert len(opened.sample(2, prior="mixture")) == 2
 
 
 def test_what_has_no_such_prior_is_refused(tmp_path, run):

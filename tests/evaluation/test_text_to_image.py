@@ -7,7 +7,14 @@ import pytest
 
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
-from pinxit.evaluation.text_to_image import label_accuracy_metrics, text_to_image_metrics
+from pinxit.evaluation.editing import edit_metrics
+from pinxit.evaluation.text_to_image import (
+    grey_scene_warnings,
+    label_accuracy_metrics,
+    text_to_image_metrics,
+)
+from pinxit.models import build_model
+from pinxit.models.seq2seq.config import Config
 from tests.builders import blobs, values_of
 
 
@@ -43,3 +50,16 @@ def test_label_accuracy_counts_images_with_a_label_only():
     assert metrics["sample_label_accuracy"] == metrics["real_label_accuracy"] == 0.75
     images.labels[:] = -1
     assert not values_of(label_accuracy_metrics(OneClass(), images, images))
+
+
+@pytest.mark.parametrize("color", ["rgb", "grey"])
+@pytest.mark.parametrize("size", [8, 16, 33])
+@pytest.mark.parametrize("source", ["shapes:40", "shapes-edits:40"])
+def test_scenes_of_any_color_and_size_are_measured_or_warned_of(source, size, color):
+    true = load_images(source, size=size, color=color, progress=False, cache=False)
+    metrics = values_of(text_to_image_metrics(Images(true.pixels), true))
+    if true.before is not None:
+        metrics |= values_of(edit_metrics(Images(true.pixels), true))
+    assert any(name.endswith("reader_ceiling") for name in metrics) == (color == "rgb")
+    model = build_model(Config(source="text", target="image"), true, np.arange(20))[0]
+    assert len(list(grey_scene_warnings(model, true))) == (color == "grey")

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pinxit
 from pinxit.cli import main
 from pinxit.errors import PinxitError, UsageError
+from pinxit.hub.contents import collect_contents, is_published_name
+from pinxit.hub.push import find_stale
 from pinxit.runs import Run
 from tests.hub.fake_hub import LFS_BYTES
 
@@ -73,7 +77,7 @@ def test_the_card_has_front_matter_samples_and_the_evaluation(run, hub):
     assert {"psnr", "elbo"} <= measured.keys()
     assert "![Generated images](samples/step-0000004.png)" in text
     assert 'pinxit.load("hf:me/blobs")' in text
-    rows = [line for line in text.splitlines() if line.startswith("| PSNR")]
+    rows = [line for line in text.splitlines() if line.startswith("| reconstruction: PSNR")]
     assert "± " in rows[0]
     block = text.split("```python\n")[1].split("```")[0]
     exec(block.replace('run.reconstruct("image.png")', "0"), {})  # what the card shows runs
@@ -187,6 +191,40 @@ def test_another_model_is_not_replaced(run, hub):
     assert repository.files().keys() == {"pytorch_model.bin", "config.json"}
     run.push("me/bert", overwrite=True)
     assert repository.files().keys() == SENT | {"pytorch_model.bin"}
+
+
+FOREIGN = {
+    *("adapter_model.safetensors", "model-00001-of-00002.safetensors", "samples/cat.png"),
+    *("evaluation_results.json", "samples/step-1.png", "config.json.bak"),
+}
+
+
+@pytest.mark.parametrize("branch", ["main", "v1"])
+def test_files_of_another_model_stay(branch, run, hub):
+    repository = hub.add("me/bert", dict.fromkeys([*FOREIGN, "examples.json"], b"x"))
+    if branch != "main":
+        repository.add(repository.files(), branch)
+        repository.add({"README.md": b"---\nlibrary_name: pinxit\n---\n"})
+    revision = None if branch == "main" else branch
+    with pytest.raises(PinxitError, match="something else than a run of pinxit"):
+        run.push("me/bert", revision=revision)
+    run.push("me/bert", revision=revision, overwrite=True)
+    assert repository.files(branch).keys() == SENT | FOREIGN | {"examples.json"}
+
+
+def test_every_file_of_a_run_has_a_name_that_is_deleted_when_it_is_stale(run):
+    assert all(is_published_name(name) for name in collect_contents(run, with_images=True).files)
+
+
+NAMES = st.sampled_from([*sorted(SENT | IMAGES | FOREIGN), "notes.txt", "evaluation-train.json"])
+
+
+@given(old=st.sets(NAMES | st.text(max_size=9)), sent=st.sets(NAMES), library=st.text(max_size=9))
+def test_only_what_a_run_can_have_sent_is_deleted(old, sent, library):
+    stale = set(find_stale(old, "pinxit", sent))
+    assert stale == {name for name in old - sent if is_published_name(name)}
+    assert not stale & FOREIGN
+    assert find_stale(old, library, sent) == find_stale(old, None, sent) == []
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,14 @@ def test_a_bad_shard_is_refused_before_anything_is_read(shard, tmp_path):
         ("score", {"samples": 0}, "samples must be 1 or more, not 0"),
         ("caption", {"top_k": 3}, "need temperature"),
         ("caption", {"temperature": -1.0}, "temperature"),
+        (
+            "caption",
+            {"temperature": 1.0, "num_beams": 4},
+            "num_beams and length_penalty are of beam",
+        ),
+        ("caption", {"length_penalty": 11.0}, "length_penalty must be between 0 and 10"),
+        ("caption", {"num_beams": 2, "num_captions": 3}, "num_beams must be 3 or more"),
+        ("caption", {"seed": 1}, "seed needs temperature"),
     ],
 )
 def test_options_of_another_task_are_refused(task, options, words, run, tmp_path):
@@ -355,3 +363,10 @@ def test_an_output_beside_the_data_is_no_output_among_them(run, data, tmp_path):
             run, "embed", (str(shards),), out=tmp_path / "shards-out", progress=False
         )
     assert (result.images, result.computed, result.is_complete) == (120, 0, True)
+
+
+def test_other_images_of_the_same_set_are_refused(run, data, tmp_path):
+    images = pinxit.load_images(data[0], progress=False)
+    map_images(run, "embed", images[:30], out=tmp_path, progress=False)
+    with pytest.raises(UsageError, match="another call: set of images"):
+        map_images(run, "embed", images[30:60], out=tmp_path, progress=False)

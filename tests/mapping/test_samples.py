@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tarfile
@@ -19,8 +20,11 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.mapping import samples
 from pinxit.mapping.samples import sample_shards
 from pinxit.models.generation import GenerationParams
+from pinxit.models.saved_state import JsonState
 from pinxit.runs import Run
 from tests.builders import blobs, make_run
+
+SPEC = samples.SampleSpec(Path(), "", Path(), 40, 40, None, GenerationParams(steps=1), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +181,36 @@ def test_captions_are_written(tmp_path):
     assert texts == [text for text, _ in expected]
     assert np.array_equal(loaded.pixels, run.model.sample(12, params).pixels)
     assert run.model.captions_of_samples(3, GenerationParams(guidance=0.0)) == []
+
+
+@pytest.mark.parametrize("guidance", [None, 0.0, 1.5])
+@pytest.mark.parametrize("condition", ["none", "label", "cluster", "text"])
+def test_shards_of_a_flow_hold_what_it_samples(condition, guidance, tmp_path):
+    images = blobs(48)
+    labels = np.where(np.arange(48) % 4 == 0, -1, np.minimum(images.labels, 1))
+    images = dataclasses.replace(images, labels=labels)
+    own = {"text": {"text_depth": 1}, "cluster": {"num_clusters": 3}}.get(condition, {})
+    config = pinxit.Flow(condition=condition, width=16, heads=2, depth=1, **own)
+    run = pinxit.train(config, images, steps=2, num_evals=1, out=tmp_path / "run", quiet=True)
+    params = GenerationParams(steps=1, seed=3, guidance=guidance if condition != "none" else None)
+    sample_shards(run, 40, tmp_path / "out", params=params, shard_size=9, progress=False)
+    loaded = pinxit.load_images(tmp_path / "out", progress=False)
+    assert np.array_equal(loaded.pixels, run.model.sample(40, params).pixels)
+    if condition != "label" or guidance == 0:
+        assert loaded.labels is None
+        return
+    found = [loaded.label_names[i] if i >= 0 else None for i in loaded.labels]
+    assert found == run.model.labels_of_samples(40, params)
+    assert set(found) == {None, *images.label_names[:2]}, "as often as in training"
+
+
+def test_the_labels_of_a_flow_that_kept_none_have_equal_probability(tmp_path):
+    config = pinxit.Flow(condition="label", width=16, heads=2, depth=1)
+    run = pinxit.train(config, blobs(24), steps=1, num_evals=1, out=tmp_path / "run", quiet=True)
+    model, params = run.model, GenerationParams(steps=1)
+    model.conditions.examples = JsonState([])
+    assert model.labels_of_samples(3, params) is None
+    assert samples._choose_labels(model, SPEC, params, 40).count("north-east") in range(1, 25)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pinxit
-from pinxit.data import cache, parallel_decode
+from pinxit.data import cache, parallel_decode, record_rows
 from pinxit.data.encoding import encode_image, to_pil
 from pinxit.data.images import Images
+from pinxit.data.load import load_stream
+from pinxit.data.load_options import make_load_options
+from pinxit.data.record_rows import list_rows
 from pinxit.data.shards.write import shard
 from pinxit.errors import PinxitError, UsageError
 from pinxit.mapping.api import map_images
 from pinxit.mapping.output import part_path
-from pinxit.mapping.source import LOAD_LOCK
+from pinxit.mapping.source import LOAD_LOCK, of_images
 from pinxit.runs import Run
 from pinxit.sampling.inputs import load_for_run
 from tests.builders import blobs, make_run
@@ -86,8 +91,6 @@ def test_results_are_those_of_loaded_images(source, name, task, sources, tmp_pat
 
 def names_of(run: Run, data: str) -> list[str | None]:
     """Names of all records, None for one that cannot be decoded."""
-    from pinxit.data.record_rows import list_rows
-
     listed = list_rows(data, run.load_options)
     readable = {*load_for_run(run, [data], progress=False).names}
     return [name if name in readable else None for name in listed.known.names]
@@ -223,6 +226,68 @@ def test_images_that_changed_are_another_set(sources, tmp_path):
     Image.fromarray(np.full((8, 8), 99, np.uint8)).save(photos / "3.png")
     with pytest.raises(UsageError, match="set of images"):
         map_images(run, "embed", (str(photos),), **call)
+
+
+def change_byte(file: Path) -> None:
+    """Change one byte of an image in a file, which keeps its size."""
+    content = bytearray(file.read_bytes())
+    content[content.find(b"IDAT") + 12 if b"IDAT" in content else -400] ^= 0x55
+    stat = file.stat()
+    if file.suffix == ".npz":  # has checksums
+        arrays = dict(np.load(file))
+        arrays["images"][30, 2, 2] ^= 1
+        np.savez(file, **arrays)
+    else:
+        file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize(
+    ("source", "stream"),
+    [
+        *[(name, "auto") for name in ("folder", "tar", "parquet", "arrays.npz", "images.npy")],
+        *[("tar", "on"), ("parquet", "on")],
+    ],
+)
+def test_a_change_of_any_file_is_another_set(
+    source, stream, is_large, sources, tmp_path, monkeypatch
+):
+    if is_large:
+        monkeypatch.setattr(record_rows, "MAX_READ_BYTES", 0)
+    run, path = Run(sources / "run"), tmp_path / source
+    if source == "images.npy":
+        np.save(path, blobs(60).pixels)
+    else:
+        copy = shutil.copytree if (sources / source).is_dir() else shutil.copy2
+        copy(sources / source, path)
+    options = make_load_options(run.load_options, stream=stream)
+
+    def fingerprint() -> str:
+        if stream == "on":
+            images = load_stream(str(path), options, progress=False)
+            return of_images(images, "all").fingerprint
+        return list_rows(str(path), options).known.fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    suffixes = {".png", ".tar", ".parquet", ".npz", ".npy"}
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    files = [file for file in files if file.suffix in suffixes]
+    for file in files[:: max(1, len(files) // 5)]:
+        change_byte(file)
+        assert fingerprint() != before, file
+        before = fingerprint()
+
+
+def test_an_output_of_another_way_to_recognize_images_is_refused(sources, tmp_path):
+    run, out = Run(sources / "run"), tmp_path / "out"
+    call = {"out": out, "progress": False}
+    map_images(run, "embed", (str(sources / "folder"),), **call)
+    record = json.loads((out / "_map.json").read_text())
+    (out / "_map.json").write_text(json.dumps(record | {"fingerprint": 32 * "0"}))
+    with pytest.raises(UsageError, match="another call: set of images 0000"):
+        map_images(run, "embed", (str(sources / "folder"),), **call)
 
 
 def test_loaded_images_are_not_decoded_again(sources, tmp_path):

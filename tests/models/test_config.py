@@ -6,16 +6,21 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
+from pinxit.models import build_model, igpt, seq2seq
 from pinxit.models.config import (
     choose_num_heads,
     config_from_dict,
     model_config,
     num_patches_by_size,
 )
+from tests.builders import blobs
 
 
 @dataclass(frozen=True)
@@ -66,3 +71,32 @@ def test_heads_are_the_most_of_dimension_32_or_64_in_wide_models(width, num_head
 def test_patch_sizes_divide_both_sides():
     assert num_patches_by_size(DatasetInfo(1, 8, 12, 3)) == {1: 96, 2: 24, 4: 6}
     assert num_patches_by_size(DatasetInfo(1, 7, 5, 1)) == {1: 35}
+
+
+@settings(max_examples=30)
+@given(
+    width=st.integers(1, 24) | st.sampled_from([66, 99, 96]),
+    heads=st.none() | st.integers(1, 9),
+    kind=st.sampled_from(["draw", "caption", "edit", "translate", "learned", "rotary"]),
+)
+def test_each_width_and_number_of_heads_that_is_accepted_trains(width, heads, kind):
+    size, images = {"width": width, "heads": heads, "depth": 1}, blobs(8)
+    try:
+        if kind in seq2seq.config.DIRECTIONS:
+            source, target = seq2seq.config.DIRECTIONS[kind]
+            config = seq2seq.Config(source=source, target=target, decoder_depth=1, **size)
+        else:
+            config = igpt.Config(pos_embed=kind, palette_size=4, **size)
+        config.resolve(images.info())
+    except UsageError:
+        assert heads is not None or width % 2, "an even width has a number of heads that fits"
+        return
+    model = build_model(config, images, np.arange(8))[0]
+    assert model.loss(images.batch(np.arange(8))).total.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"), [(96, 3), (128, 4), (192, 6), (512, 8), (66, 1), (99, 3)]
+)
+def test_heads_are_as_many_as_an_even_dimension_of_at_least_32_allows(width, heads):
+    assert choose_num_heads(width) == heads

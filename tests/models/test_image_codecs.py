@@ -82,3 +82,14 @@ def test_a_frozen_module_has_no_parameters_and_stays_in_evaluation_mode(package)
 def test_a_tokenizer_that_was_not_loaded_raises():
     with pytest.raises(UsageError, match="runs/none was not loaded"):
         pack_image_tokenizer("runs/none", None, INFO)
+
+
+@pytest.mark.parametrize("kind", ["kmeans", "levels", "binary"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_palette_codes_do_not_depend_on_the_precision_of_the_training(kind, dtype):
+    patch_size = 2 if kind != "levels" else 1
+    codec = PaletteCodec(INFO, patch_size, 16 if kind != "levels" else 64, kind)
+    pixels = torch.from_numpy(blobs(40).pixels.copy())
+    codes = codec.encode(pixels)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(codec.encode(pixels), codes)

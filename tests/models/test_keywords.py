@@ -20,7 +20,7 @@ from tests.builders import blobs
 
 KEYWORDS = ["ab", "cd", "ef", "gh", "ij"]
 SMALL = {"width": 16, "heads": 1, "max_text_tokens": 24}
-FLOW = {**SMALL, "depth": 1, "text_depth": 1, "caption_dropout": 0.0}
+FLOW = {**SMALL, "depth": 1, "text_depth": 1, "caption_dropout": 0.0, "mask_share": 0.0}
 SEQ2SEQ = {**SMALL, "depth": 1, "decoder_depth": 1, "caption_dropout": 0.0}
 
 

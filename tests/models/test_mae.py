@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.masks import random_patch_mask
-from pinxit.errors import UsageError
+from pinxit.errors import UnusedOptionError, UsageError
 from pinxit.evaluation.inpainting import fill_with_mean, masked_mse
 from pinxit.models import build_model
 from pinxit.models.mae import build
@@ -220,8 +220,11 @@ def test_images_of_every_shape_are_completed(height, width, channels):
 def test_completion_does_not_depend_on_the_seed():
     model, images = tiny(), blobs(4)
     mask = random_patch_mask(images, 0.75, 2)
-    completed = [model.complete(images, mask, seed=s, temperature=t) for s, t in ((0, 1), (5, 0))]
+    completed = [model.complete(images, mask, seed=seed) for seed in (0, 5)]
     assert np.array_equal(completed[0].pixels, completed[1].pixels)
+    for option in ({"temperature": 0.5}, {"start": 3}):
+        with pytest.raises(UnusedOptionError, match="it uses seed"):
+            model.complete(images, mask, **option)
 
 
 def test_unmasked_image_depends_on_seed_and_index_only():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import unicodedata
@@ -625,3 +626,33 @@ def test_prompts_in_any_unicode_form_give_the_same_images(text):
         for form in ("NFC", "NFD")
     ]
     assert np.array_equal(drawn[0], drawn[1])
+
+
+@given(missing=st.sets(st.integers(0, 7), max_size=7))
+@settings(max_examples=10)
+def test_the_unit_of_a_text_loss_is_that_of_all_images_with_and_without_captions(missing):
+    model = small_model("image", "text")
+    rows = [i for i in range(8) if i not in missing]
+    images = blobs(8)
+    texts = {"en": ["" if i in missing else text for i, text in enumerate(images.captions["en"])]}
+    some = dataclasses.replace(images, captions=texts)
+    with torch.no_grad():
+        loss, captioned = (model.loss(s.batch(np.arange(len(s)))) for s in (some, some.take(rows)))
+    assert loss.unit == "nats per image"
+    sums = [float(part.parts["nll"]) * n for part, n in ((loss, 8), (captioned, len(rows)))]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-4)
+    per_token = [float(part.parts["nll_per_token"]) for part in (loss, captioned)]
+    assert per_token[0] == pytest.approx(per_token[1], rel=1e-4)
+
+
+@functools.cache
+def small_model(*direction: str):
+    return tiny(*direction)
+
+
+@pytest.mark.parametrize("num_candidates", [1, 5, 10_000])
+def test_a_trace_shows_at_most_all_tokens_as_candidates(num_candidates):
+    model = small_model("image", "text")
+    steps = model.trace_caption(blobs(1), num_candidates=num_candidates)
+    sizes = {len(step.candidates) for step in steps}
+    assert sizes == {min(num_candidates, model.text.vocab_size)}

@@ -34,6 +34,26 @@ def test_codes_and_vectors_are_one_to_one(levels):
 
 
 @given(
+    shift=st.floats(-100, 100),
+    scale=st.floats(0.01, 100),
+    dtype=st.sampled_from([torch.bfloat16, torch.float16]),
+    seed=st.integers(0, 99),
+)
+def test_codes_are_those_of_the_nearest_vectors_in_any_precision(shift, scale, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    vq = VQ(64, 4).eval()
+    vq.codebook.copy_(scale * torch.randn(64, 4, generator=generator) + shift)
+    z = scale * torch.randn(200, 4, generator=generator) + shift
+    codes = vq.nearest(z)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(vq.nearest(z), codes)
+        assert torch.equal(vq(z[None]).codes[0], codes)
+    distances = torch.cdist(z.double(), vq.codebook.double())
+    excess = distances.gather(1, codes[:, None])[:, 0] - distances.amin(1)
+    assert (excess < 1e-3 * scale).all()
+
+
+@given(
     levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple),
     seed=st.integers(0, 9),
 )

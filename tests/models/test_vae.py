@@ -271,12 +271,12 @@ def test_dropped_labels_equal_no_label():
         (
             DatasetInfo(100, 28, 28, 1, binary_fraction=0.5, near_binary_fraction=0.6),
             "gaussian",
-            "auto",
+            "none",
         ),
         (
             DatasetInfo(100, 28, 28, 3, binary_fraction=1.0, near_binary_fraction=1.0),
             "gaussian",
-            "auto",
+            "none",
         ),
     ],
 )

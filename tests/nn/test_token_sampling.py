@@ -53,3 +53,22 @@ def test_top_p_that_is_reached_exactly_keeps_no_further_token():
     logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log()
     kept = SamplingParams(top_p=0.75).compute_filtered_weights(logits) > 0
     assert kept.tolist() == [True, True, False, False]
+
+
+@given(
+    st.lists(st.integers(-10_000, 10_000) | st.just(-math.inf), min_size=1, max_size=6),
+    st.floats(0, 1, exclude_min=True) | st.sampled_from([1e-40, 1e-310, 1e300]),
+    st.sampled_from([None, 2]),
+    st.sampled_from([None, 0.5]),
+    st.floats(0, 1, exclude_max=True, width=32),
+)
+def test_any_temperature_samples_a_token_that_is_possible(logits, temperature, top_k, top_p, u):
+    logits = torch.tensor([0.0, *logits])
+    params = SamplingParams(temperature, top_k, top_p)
+    weights = params.compute_filtered_weights(logits)
+    assert weights.isfinite().all()
+    assert weights.sum() > 0
+    assert logits[params.sample(logits, torch.tensor(u))].isfinite()
+    if temperature < 1e-38:
+        assert weights[logits.argmax()] > 0
+        assert (weights[logits < logits.max()] == 0).all()

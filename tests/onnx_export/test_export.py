@@ -14,11 +14,14 @@ import pinxit
 from pinxit.cli import main
 from pinxit.data.atomic_write import remove_unfinished
 from pinxit.errors import PinxitError, UsageError
-from pinxit.onnx_export import verify
+from pinxit.models import family_of, get_family
+from pinxit.onnx_export import images as images_module
+from pinxit.onnx_export import quantize, verify
 from pinxit.onnx_export.api import MAX_OPSET, export
 from pinxit.onnx_export.output import Output, resolve_output
 from pinxit.runs import Run
 from tests.builders import blobs, make_run, save_npz
+from tests.test_conformance import CONFIGS
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -103,6 +106,63 @@ def test_int8_is_smaller_and_states_its_loss(tmp_path):
     assert float(decoder.loss[0].split()[2]) > 25
     assert encoder.loss[0].endswith("nats per image")
     assert 0 <= float(encoder.loss[0].split()[3]) < 1
+
+
+FIRST_OF_FAMILY = {family_of(config): config for config in reversed(CONFIGS)}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", sorted(FIRST_OF_FAMILY))
+def test_every_part_is_written_in_8_bits_or_left_out(family, tmp_path):
+    config = FIRST_OF_FAMILY[family]
+    run = pinxit.train(config, blobs(), out=tmp_path / "run", steps=1, num_evals=1, quiet=True)
+    result = export(run, tmp_path / "int8", int8=True, images=blobs())
+    declared = {part.name for part in get_family(family).export_parts(run.model)}
+    written = {part.name for part in result.parts}
+    assert {file.name for file in result.path.iterdir()} == {f"{n}-int8.onnx" for n in written}
+    assert written | {name for name, _ in result.left_out} == declared
+    assert len(result.parts) + len(result.left_out) == len(declared)
+
+
+def refuse_to_quantize(names, monkeypatch):
+    def refuse(model, part, examples):
+        if part.name in names:
+            raise quantize.NothingToQuantize(f"the part '{part.name}' has no weights to quantize")
+        return convert_to_int8(model, part, examples)
+
+    convert_to_int8 = quantize.quantize
+    monkeypatch.setattr(quantize, "quantize", refuse)
+
+
+@pytest.mark.long
+def test_a_part_without_weights_is_left_out_of_all_and_refused_alone(run, tmp_path, monkeypatch):
+    refuse_to_quantize(["encoder"], monkeypatch)
+    result = export(run, tmp_path / "parts", int8=True, images=blobs())
+    assert [part.name for part in result.parts] == ["decoder"]
+    assert "encoder cannot be exported: it has no weights to quantize" in repr(result)
+    with pytest.raises(UsageError, match="no weights to quantize"):
+        export(run, tmp_path / "one.onnx", part="encoder", int8=True, images=blobs())
+    refuse_to_quantize(["encoder", "decoder"], monkeypatch)
+    with pytest.raises(UsageError, match="no part of this run has weights to quantize"):
+        export(run, tmp_path / "none", int8=True, images=blobs())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
+
+
+def test_images_that_the_model_does_not_take_are_refused(run, tmp_path):
+    for images, reason in [(blobs(height=16), "this model takes images of"), (blobs()[:0], "no i")]:
+        with pytest.raises(UsageError, match=reason):
+            export(run, tmp_path / "x.onnx", images=images)
+
+
+def test_why_the_data_cannot_be_read_is_said(run, monkeypatch):
+    def fail(*args, **options):
+        raise PinxitError("blobs.npz cannot be read: it is damaged.")
+
+    monkeypatch.setattr(images_module, "load_run_data", fail)
+    samples = images_module.read_samples(run, run.load(), None)
+    assert samples.description.endswith("(blobs.npz cannot be read: it is damaged)")
+    with pytest.raises(UsageError, match=r"The reason: blobs\.npz cannot be read: it is damaged"):
+        export(run, "x.onnx", int8=True)
 
 
 @pytest.mark.long

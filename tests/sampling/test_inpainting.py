@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinxit.data.images import Images
 from pinxit.data.masks import half_mask
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 from pinxit.sampling.inpainting import (
+    check_mask_ratios,
     comparison_columns,
     complete_n_times,
     mask_ratio_columns,
@@ -71,3 +75,26 @@ def test_mask_ratios_are_percentages_or_fractions():
     assert parse_mask_ratios("0.5") == (0.5,)
     with pytest.raises(UsageError, match="not '75,100'"):
         parse_mask_ratios("75,100")
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=4))
+def test_percentages_and_fractions_give_equal_ratios(percentages):
+    fractions = [percentage / 100 for percentage in percentages]
+    expected = check_mask_ratios(fractions)
+    for numbers, sign in ((percentages, ""), (percentages, "%"), (fractions, "")):
+        assert parse_mask_ratios(",".join(f"{number}{sign}" for number in numbers)) == expected
+
+
+@given(
+    fractions=st.lists(st.floats(0.001, 0.999), min_size=1, max_size=3),
+    other=st.one_of(st.floats(1, 99), st.integers(1, 99), st.sampled_from([0.0, -0.5, math.nan])),
+    data=st.data(),
+)
+def test_ratios_of_two_kinds_are_refused(fractions, other, data):
+    ratios = data.draw(st.permutations([*fractions, other]))
+    with pytest.raises(UsageError, match="are fractions such as"):
+        check_mask_ratios(ratios)
+    with pytest.raises(UsageError, match="are percentages such as"):
+        parse_mask_ratios(",".join(map(str, ratios)))
+    with pytest.raises(UsageError, match="are percentages such as"):
+        parse_mask_ratios(",".join(map(str, [*fractions, "95%"])))

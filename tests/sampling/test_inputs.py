@@ -6,15 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import pinxit
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import FORMAT, Run
 from pinxit.sampling.inputs import (
+    join_images,
     labels_for,
     load_for_run,
+    load_named_images,
     load_run_data,
     match_labels,
     select_split,
@@ -34,6 +39,41 @@ def test_labels_are_matched_by_name_to_those_of_a_label_conditional_model():
     assert labels_for(conditional, matched) is matched.labels
     assert labels_for(unconditional, other) is None
     assert match_labels(unconditional, other) is other
+
+
+@given(
+    label=st.integers(-4, 6),
+    names=st.lists(st.sampled_from([*blobs().label_names, "elsewhere"]), unique=True),
+)
+def test_labels_are_matched_by_name_or_refused(label, names):
+    model = build_vae(condition="label")
+    image = Images(blobs(1).pixels, labels=np.array([label]), label_names=tuple(names))
+    if not -1 <= label < len(names):
+        with pytest.raises(UsageError, match="has no name"):
+            match_labels(model, image)
+        return
+    known = ("", *model.info.label_names)
+    name = "" if label == -1 or names[label] not in known else names[label]
+    assert match_labels(model, image).labels.tolist() == [known.index(name) - 1]
+
+
+@given(st.lists(st.tuples(st.permutations(blobs().label_names), st.integers(-2, 3)), min_size=1))
+def test_images_are_joined_with_their_labels_by_name(parts):
+    pixels = blobs(1).pixels
+    images = [
+        Images(pixels, labels=np.array([label]), label_names=tuple(names))
+        if label > -2
+        else Images(pixels)
+        for names, label in parts
+    ]
+    joined = join_images(images)
+    assert len(joined) == len(images)
+    expected = [names[label] if label >= 0 else None for names, label in parts]
+    if joined.labels is None:
+        assert all(label == -2 for _, label in parts)
+    else:
+        found = [joined.label_names[label] if label >= 0 else None for label in joined.labels]
+        assert found == expected
 
 
 def test_without_a_test_split_all_images_are_used_with_a_warning():
@@ -122,3 +162,25 @@ def test_a_run_of_images_given_in_python_needs_data(tmp_path):
     run = write_run(tmp_path, "", LoadOptions(), blobs(8))
     with pytest.raises(PinxitError, match="was trained on images given in Python; name DATA"):
         load_run_data(run)
+
+
+@pytest.mark.parametrize("source", ["shapes-edits:24", "shapes-edits:50"])
+def test_the_source_of_a_pair_is_the_image_before_its_edit(source, tmp_path):
+    options = LoadOptions(size=16)
+    pairs = load_images(source, options, progress=False)
+    run = write_run(tmp_path, source, options, pairs)
+    attached = pinxit.Run(run.path)
+    attached.attach_images(pairs)
+    for k, row in enumerate(pairs.split_indices("test")[:5]):
+        for name in (str(k), pairs.names[int(row)]):
+            by_name = [load_named_images(run, [name], sources=True, progress=False)]
+            by_name += [pinxit.Run(run.path).read_one(name, sources=True)]
+            by_name += [attached.read_one(name, sources=True)]
+            assert all((image.pixels[0] == pairs.before[row]).all() for image in by_name)
+            after = load_named_images(run, [name], progress=False)
+            assert (after.pixels[0] == pairs.pixels[row]).all()
+
+
+def test_an_image_of_an_edit_is_edited_again_as_it_is():
+    edited = blobs(1)
+    assert pinxit.Run("runs/none").read_one(edited, sources=True) is edited

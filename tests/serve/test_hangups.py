@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -151,3 +152,18 @@ def test_a_check_holds_for_its_own_thread_and_block():
         other.start()
         other.join()
     check_interrupted()
+
+
+def test_a_client_that_leaves_within_its_body_is_no_fault(base_url, caplog):
+    caplog.set_level(logging.INFO, "pinxit.serve")
+    url = httpx.URL(base_url)
+    for path in ("/v1/responses", "/v1/images/edits", "/v1/files"):
+        caplog.clear()
+        with socket.create_connection((url.host, url.port), 10) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\n"
+            form = "multipart/form-data; boundary=b"
+            kind = "application/json" if path == "/v1/responses" else form
+            connection.sendall(f"{head}Content-Type: {kind}\r\n\r\n--b".encode())
+        wait_until(lambda: caplog.records)
+        (record,) = caplog.records
+        assert json.loads(record.message)["status"] == 499

@@ -290,8 +290,10 @@ def sse(*events) -> bytes:
     return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
 
 
-def test_a_streamed_text_is_passed_on_as_it_comes(client):
-    ScriptedServer.script = [sse({"role": "assistant"}, {"content": "Hel"}, {"content": "lo."})]
+@pytest.mark.parametrize("data", [b"data: ", b"data:", b"data:  "])
+def test_a_streamed_text_is_passed_on_as_it_comes(client, data):
+    stream = sse({"role": "assistant"}, {"content": "Hel"}, {"content": "lo."})
+    ScriptedServer.script = [stream.replace(b"data: ", data)]
     events = list(client.responses.create(model="gpt-5", input="Hi", stream=True))
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert deltas == ["Hel", "lo."]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 
 import httpx
 import openai
 import pytest
 
+import pinxit
 from pinxit.cli import main
-from pinxit.serve.middleware import AccessRules
+from pinxit.errors import UsageError
+from pinxit.serve.middleware import AccessRules, RequestMiddleware
+from pinxit.serve.server import ServerOptions
 from tests.serve.server import data_url, make_client, make_png, serving
 
 KEY = "a-key-of-this-test"
@@ -131,6 +135,15 @@ def test_the_log_has_no_keys_prompts_or_images(url_with_key, caplog):
         (["RUN", "--store", "nonsense://x"], "--store"),
         (["RUN", "RUN"], "two runs are named"),
         (["RUN", "--max-queue", "0"], "1 or more"),
+        (["RUN", "--store-days", "0"], "--store-days must be above 0"),
+        (["RUN", "--store-max-mib", "nan"], "--store-max-mib must be above 0"),
+        (["RUN", "--llm-model", "x"], "--llm-model needs --llm"),
+        (["RUN", "--llm-sees-images"], "--llm-sees-images needs --llm"),
+        (["RUN", "--llm", "localhost:1/v1"], "give an address such as"),
+        (["RUN", "--llm", "http://"], "give an address such as"),
+        (["RUN", "--allow-host", "https://x.example"], "without a scheme"),
+        (["RUN", "--allow-remote", ""], "without a scheme"),
+        (["RUN", "--alias", "blobs-vae=pinxit"], "'blobs-vae' is a run"),
     ],
 )
 def test_invalid_options_of_the_command_are_errors(
@@ -148,3 +161,67 @@ def test_a_port_in_use_is_an_error(runs, base_url, capsys):
     port = base_url.rsplit(":", 1)[1]
     assert main(["serve", str(runs["blobs-vae"]), "--port", port]) == 1
     assert "cannot listen on" in capsys.readouterr().err
+
+
+BLANK = [None, "", " ", "\t\n"]
+
+
+@pytest.mark.parametrize("key", BLANK[1:])
+def test_rules_have_no_blank_key(key):
+    with pytest.raises(UsageError, match="the API key is blank"):
+        AccessRules(key)
+    with pytest.raises(UsageError, match="the API key is blank"):
+        ServerOptions("127.0.0.1", 0, "x.sqlite", api_key=key)
+
+
+@pytest.mark.parametrize("variable", BLANK)
+@pytest.mark.parametrize("key", BLANK)
+def test_no_blank_key_opens_a_server_to_other_machines(
+    key, variable, runs, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.delenv("PINXIT_API_KEY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("PINXIT_API_KEY", variable)
+    expected = "other machines can reach 0.0.0.0|the API key is blank"
+    with pytest.raises(UsageError, match=expected):
+        pinxit.Run(runs["blobs-vae"]).serve(
+            host="0.0.0.0", api_key=key, store=str(tmp_path / "s.sqlite")
+        )
+    options = [] if key is None else ["--api-key", key]
+    command = ["serve", str(runs["blobs-vae"]), "--host", "0.0.0.0", *options]
+    assert main([*command, "--store", str(tmp_path / "s.sqlite")]) == 2
+    assert re.search(expected, capfd.readouterr().err)
+
+
+def test_an_empty_bearer_has_no_key():
+    rules = AccessRules(KEY)
+    object.__setattr__(rules, "api_key", "")  # whatever a rule says
+    middleware = RequestMiddleware(None, rules, None)  # type: ignore[arg-type]
+    assert not middleware._has_key({b"authorization": b"Bearer "})
+    assert not middleware._has_key({})
+
+
+def test_the_key_of_the_environment_is_required_of_a_server_beside_python(
+    runs, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PINXIT_API_KEY", KEY)
+    with pinxit.Run(runs["blobs-vae"]).serve(store=str(tmp_path / "s.sqlite")) as server:
+        assert httpx.get(f"{server.base_url}/models").status_code == 401
+        headers = {"Authorization": f"Bearer {KEY}"}
+        assert httpx.get(f"{server.base_url}/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"port": 99_999}, "port must be from 0 to 65535, not 99999"),
+        ({"port": -1}, "port must be"),
+        ({"port": "8000"}, "serve: port: expected int"),
+        ({"aliases": ["a=b"]}, r"aliases is a dict of runs by further names, not \['a=b'\]"),
+        ({"max_queue": "many"}, "serve: max_queue: expected int"),
+        ({"alias": ("a=b",)}, "no 'alias'"),
+    ],
+)
+def test_invalid_options_of_a_server_beside_python_are_bad_usage(options, error, runs):
+    with pytest.raises(UsageError, match=error):
+        pinxit.Run(runs["blobs-vae"]).serve(**options)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -30,6 +31,48 @@ def store(request, tmp_path):
     if request.param == "sqlite":
         return Store(str(tmp_path / "a" / "serve.sqlite"))
     return Store(request.getfixturevalue("postgres"))
+
+
+@pytest.mark.parametrize("name", ["max_days", "max_mib"])
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf"), float("-inf")])
+def test_a_bound_of_the_store_is_refused_or_keeps_what_is_stored(tmp_path, name, value):
+    path = str(tmp_path / "s.sqlite")
+    Store(path).save_file("file_1", "a", "vision", b"x" * 1000)
+    if value == float("inf"):
+        Store(path, **{name: value}).save_file("file_2", "b", "vision", b"x")
+    else:
+        with pytest.raises(UsageError, match="must be above 0"):
+            Store(path, **{name: value})
+    assert Store(path).load_file("file_1") is not None
+
+
+MEMORY = (
+    ":memory:",
+    "sqlite://",
+    "sqlite:///:memory:",
+    "sqlite:///x?mode=memory",
+    "sqlite:///file:x?mode=memory&uri=true",
+    "sqlite:///file::memory:?uri=true",
+)
+FILES = ("s.sqlite", "a b?c=d%20#e.sqlite", "file:s", "a/:memory:", "sqlite:///s.sqlite")
+
+
+@pytest.mark.parametrize("url", [*MEMORY, *FILES])
+def test_a_store_that_opens_works_from_every_thread(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    if url in MEMORY:
+        with pytest.raises(UsageError, match="a store is a file"):
+            Store(url)
+        assert not list(tmp_path.iterdir())
+        return
+    store = Store(url)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store.save_response, make_body(), []).result()
+    assert store.load_response("resp_1") is not None
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(store.load_image, "ig_resp_1").result() == b"image"
+    assert store.is_ready()
+    assert (tmp_path / url.removeprefix("sqlite:///")).is_file()
 
 
 def test_a_response_and_its_image_are_stored_and_deleted(store):

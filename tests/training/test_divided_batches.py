@@ -16,14 +16,14 @@ from tests.builders import blobs
 from tests.training import groups
 
 SMALL: dict[str, Any] = {"width": 16, "heads": 2, "depth": 1}
-TEXT = {**SMALL, "decoder_depth": 1, "palette_size": 4, "max_text_tokens": 24}
+TEXT = {**SMALL, "decoder_depth": 1, "max_text_tokens": 24}
 CONFIGS = {
     "vae": pinxit.VAE(latent_dim=4, width=8, depth=1),
     "mae": pinxit.MAE(**SMALL, decoder_width=16, decoder_depth=1, decoder_heads=2),
     "igpt": pinxit.IGPT(**SMALL, palette_size=4),
     "vq": pinxit.ImageTokenizer(quantizer="vq", width=8, depth=1, patch_size=2, codebook_size=16),
     "fsq": pinxit.ImageTokenizer(width=8, depth=1, patch_size=2),
-    "draw": pinxit.Seq2Seq(source="text", target="image", **TEXT),
+    "draw": pinxit.Seq2Seq(source="text", target="image", palette_size=4, **TEXT),
     "caption": pinxit.Seq2Seq(source="image", target="text", **TEXT),
     "flow": pinxit.Flow(**SMALL, condition="text", shortcut_share=0.3),
 }

@@ -175,6 +175,7 @@ def cell(monkeypatch) -> FakeCell:
 
 def test_a_notebook_has_one_bar_that_is_updated_and_the_last_samples(cell, clock, tmp_path):
     line = ProgressLine(batch_size=100)
+    (tmp_path / "titles.json").write_text('{"step": "samples: new images"}')
     for number in range(1, 21):
         clock[0] += 1
         line.update(make_step(number, 40))

@@ -70,7 +70,7 @@ def errors_of_pinxit() -> set[type[PinxitError]]:
     return found
 
 
-def test_an_error_of_any_class_can_be_told_with_the_folder_before_it(tmp_path):
+def test_an_error_of_any_class_may_have_the_folder_before_its_text(tmp_path):
     kinds = errors_of_pinxit()
     assert {"MissingExtraError", "UnusedOptionError"} <= {kind.__name__ for kind in kinds}
     for kind in kinds:

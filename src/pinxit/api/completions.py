@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pinxit.api.checks import check_choice, check_count, check_integers
 from pinxit.api.inputs import read_image
 from pinxit.data.images import Images
-from pinxit.data.masks import mask_from_image, random_patch_mask, show_masked
+from pinxit.data.masks import Half, mask_from_image, random_patch_mask, show_masked
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanComplete
 from pinxit.runs import Run
-from pinxit.sampling.inpainting import choose_mask, complete_n_times, parse_mask_ratios
+from pinxit.sampling.inpainting import (
+    check_mask_ratios,
+    choose_mask,
+    complete_n_times,
+    parse_mask_ratios,
+)
 
 if TYPE_CHECKING:
     from pinxit.data.masks import PixelMask
@@ -33,11 +40,16 @@ def complete_images(
     All completions of an image, or all mask ratios, follow one another: `columns` of them.
     Raises UsageError if more than one thing says what is missing.
     """
+    check_choice("half", missing["half"], Half, optional=True)
+    check_integers("box (left, top, width, height)", missing["box"], 4)
+    check_count("completions", completions)
+    if missing["ratio"] is not None and not isinstance(missing["ratio"], Real):
+        raise UsageError(f"ratio is a number between 0 and 1, not {missing['ratio']!r}.")
     given = [name for name, value in missing.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them.")
-    if completions < 1:
-        raise UsageError(f"completions must be 1 or more, not {completions}.")
+    if missing["compare"] is not None and completions > 1:
+        raise UsageError("compare is one completion at each of several mask ratios.")
     if not isinstance(params.seed, int):
         raise UsageError("complete takes one seed for all images.")
     if missing["compare"] is not None:
@@ -75,8 +87,8 @@ def _compare_ratios(
 
 
 def _parse_ratios(ratios: str | Sequence[float]) -> tuple[float, ...]:
-    text = ratios if isinstance(ratios, str) else ",".join(map(str, ratios))
-    return parse_mask_ratios(text)
+    """Return fractions; a text may have percentages too, see `parse_mask_ratios`."""
+    return parse_mask_ratios(ratios) if isinstance(ratios, str) else check_mask_ratios(ratios)
 
 
 def _read_mask(run: Run, images: Images, mask: Any) -> PixelMask:
@@ -85,5 +97,7 @@ def _read_mask(run: Run, images: Images, mask: Any) -> PixelMask:
         shape = images.pixels.shape[:3]
         if mask.shape not in (shape, shape[1:]):
             raise UsageError(f"the mask has shape {list(mask.shape)}, the images {list(shape)}.")
+        if not mask.any():
+            raise UsageError("the mask is all False; make it True where pixels are to complete.")
         return np.broadcast_to(mask, shape).copy()
     return mask_from_image(images, read_image(run, mask, None))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pinxit.api.checks import check_count
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
+from pinxit.data.seeds import check_seed
 from pinxit.data.split_names import SplitOrAll
 from pinxit.models.generation import GenerationParams
 
@@ -27,17 +29,21 @@ class DescribeMethods(LoadedRun):
         num_images: int | None = None,
         language: str | None = None,
         num_captions: int = 1,
-        num_beams: int = 4,
-        length_penalty: float = 0.6,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
         params: GenerationParams | None = None,
         **options: Any,
     ) -> list[list[ScoredText]]:
         """Describe images in words; returns the captions of each image, the most likely first.
 
-        By beam search, or sampled with a `temperature`. Without `images` 8 test images are used.
+        By beam search, by default of 4 beams with a length penalty of 0.6; or sampled with a
+        `temperature`, then without these. Without `images` 8 test images are used.
         """
         from pinxit.sampling.captions import caption_images
 
+        check_count("num_images", num_images, optional=True)
+        check_count("num_captions", num_captions)
+        check_count("num_beams", num_beams, optional=True)
         params = merge_params(self.caption, params, options)
         model = self.require("caption")
         num_images = 8 if images is None and num_images is None else num_images
@@ -46,7 +52,7 @@ class DescribeMethods(LoadedRun):
             self.read_rows(model, images, split).evenly_spaced(num_images),
             params,
             language=language or model.text_tokenizer.default_language,
-            num_beams=max(num_beams, num_captions),
+            num_beams=num_beams,
             num_captions=num_captions,
             length_penalty=length_penalty,
         )
@@ -64,14 +70,14 @@ class DescribeMethods(LoadedRun):
 
         Without `source` it is detected; without `target` it is the other language of two.
         """
-        from pinxit.models.inputs import other_language
+        from pinxit.models.inputs import translation_languages
 
+        check_count("num_beams", num_beams)
         model = self.require("translate")
         texts = [texts] if isinstance(texts, str) else list(texts)
         warn_of_unknown_words(model, texts)
-        detected: str = source or model.text_tokenizer.detect_language(" ".join(texts))
-        target = target or other_language(model, detected)
-        return model.translate(texts, source=detected, target=target, num_beams=num_beams)
+        source, target = translation_languages(model, texts, source, target)
+        return model.translate(texts, source=source, target=target, num_beams=num_beams)
 
     def embed(
         self, images: AnyImages | None = None, *, split: SplitOrAll | None = None
@@ -79,12 +85,13 @@ class DescribeMethods(LoadedRun):
         """Return a feature vector per image, float32 `[n, dim]`; without `images` of all splits."""
         import numpy as np
 
+        from pinxit.sampling.inputs import match_labels
         from pinxit.sampling.stream_rows import all_rows
 
         model = self.require("embed")
         rows = self.read_rows(model, images, split or "all")
-        batches = all_rows(model, rows, split or "all").batches()
-        return np.concatenate([model.embed(batch) for batch in batches])
+        batches = all_rows(rows, split or "all").batches()
+        return np.concatenate([model.embed(match_labels(model, batch)) for batch in batches])
 
     def score(
         self,
@@ -103,10 +110,12 @@ class DescribeMethods(LoadedRun):
         from pinxit.sampling.stream_rows import all_rows
         from pinxit.sampling.stream_scores import StreamScores
 
+        check_count("samples", samples)
+        check_seed(seed)
         model = self.require("score")
         rows = self.read_rows(model, images, split)
         if rows.images.stream is not None:
-            streamed = all_rows(model, rows, split or ("test" if images is None else "all"))
+            streamed = all_rows(rows, split or ("test" if images is None else "all"))
             scored = StreamScores(model, samples, seed).rows(streamed)
             return sorted(scored, key=lambda row: row["log_likelihood"])
         return list(score_rows(model, rows, score_images(model, rows, samples, seed)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from pinxit.api.checks import check_choice, check_count, check_integers, check_texts
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.images import Images
+from pinxit.data.seeds import check_seed
 from pinxit.data.split_names import SplitOrAll
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
@@ -15,6 +17,7 @@ from pinxit.models.generation import GenerationParams
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImage, AnyImages
     from pinxit.data.masks import Half, PixelMask
+    from pinxit.evaluation.options import PriorOfSamples
     from pinxit.sampling.latents import Along, InterpolationPath, Traversal
 
 
@@ -26,7 +29,7 @@ class GenerateMethods(LoadedRun):
         num_images: int = 64,
         *,
         label: str | None = None,
-        prior: Literal["own", "mixture", "realnvp"] = "own",
+        prior: PriorOfSamples = "own",
         params: GenerationParams | None = None,
         **options: Any,
     ) -> Images:
@@ -36,6 +39,10 @@ class GenerateMethods(LoadedRun):
         depends on the seed and i only. A `prior` other than the model's own is fitted to the
         latents of a VAE's training images. Raises PinxitError if the model cannot sample.
         """
+        from pinxit.evaluation.options import PriorOfSamples
+
+        check_count("num_images", num_images)
+        check_choice("prior", prior, PriorOfSamples)
         params = merge_params(self.sample, params, options)
         if prior != "own":
             from pinxit.sampling.fitted_priors import sample_fitted
@@ -58,6 +65,7 @@ class GenerateMethods(LoadedRun):
 
         `options` are fields of `GenerationParams`. Raises PinxitError if the model cannot draw.
         """
+        check_count("num_images", num_images)
         params = merge_params(self.draw, params, options)
         texts = [texts] if isinstance(texts, str) else list(texts)
         model = self.require("draw")
@@ -81,10 +89,11 @@ class GenerateMethods(LoadedRun):
         `image` is a file, `Images` of one image, an array, or an image of the run's data by its
         name or its number among the test images. `options` are fields of `GenerationParams`.
         """
+        check_count("num_images", num_images)
         params = merge_params(self.edit, params, options)
         model = self.require("edit")
         warn_of_unknown_words(model, [text])
-        before = self.read_one(image)[[0] * num_images]
+        before = self.read_one(image, sources=True)[[0] * num_images]
         edited = model.edit(before, [text] * num_images, params, language=language)
         return dataclasses.replace(edited, before=before.pixels)
 
@@ -133,6 +142,7 @@ class GenerateMethods(LoadedRun):
         """
         from pinxit.sampling.levels import reconstruct_from_levels
 
+        check_count("levels", levels, optional=True)
         model = self.require("reconstruct" if levels is None else "encode")
         num_images = 32 if images is None and num_images is None else num_images
         originals = self.read(model, images, split, num_images)
@@ -155,18 +165,32 @@ class GenerateMethods(LoadedRun):
 
         `images` are two of what `edit` takes, or `Images` of two; `seeds` give the first sample of
         each; `texts`, for a flow of captions, the drawings of `seeds` (default: 0 and 0). Raises
-        UsageError unless there are two images, two seeds or two texts.
+        UsageError unless there are two images, two seeds or two texts, and for a `language`
+        without texts.
         """
         from pinxit.models import get_family
-        from pinxit.sampling.inputs import match_labels
-        from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
+        from pinxit.sampling.inputs import join_images, match_labels
+        from pinxit.sampling.latents import (
+            InterpolationPath,
+            interpolate_images,
+            interpolate_seeds,
+            interpolate_texts,
+        )
 
+        check_count("steps", steps, 2)
+        check_choice("path", path, InterpolationPath)
+        check_integers("seeds", seeds, 2)
+        check_texts(texts)
+        for seed in seeds or ():
+            check_seed(seed, "seeds")
         pair = images[0] if len(images) == 1 and isinstance(images[0], Images) else None
         is_named = seeds is not None or texts is not None
         if is_named == bool(images) or (images and pair is None and len(images) != 2):
             raise UsageError(
                 "interpolate takes two images, or two seeds: interpolate(seeds=(0, 1))"
             )
+        if language is not None and texts is None:
+            raise UsageError("language is that of texts; give two captions.")
         can_invert = "invert" in get_family(self.family).ABILITIES
         model = self.require("invert" if can_invert or texts is not None else "encode")
         if texts is not None:
@@ -174,7 +198,7 @@ class GenerateMethods(LoadedRun):
         elif seeds is not None:
             frames = interpolate_seeds(model, seeds, steps, path)
         else:
-            pair = _join([self.read_one(image) for image in images]) if pair is None else pair
+            pair = join_images([self.read_one(image) for image in images]) if pair is None else pair
             frames = interpolate_images(model, match_labels(model, pair), steps, path)
         return dataclasses.replace(frames, columns=min(steps, 12))
 
@@ -190,21 +214,13 @@ class GenerateMethods(LoadedRun):
 
         `image` gives the other latents (default: the most typical test image).
         """
-        from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, traverse
+        from pinxit.sampling.inputs import match_labels
+        from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, Along, traverse
 
+        check_count("latents", latents)
+        check_count("steps", steps, 2)
+        check_choice("along", along, Along, optional=True)
         model = self.require("encode")
-        start = None if image is None else self.read_one(image)
+        start = None if image is None else match_labels(model, self.read_one(image))
         images = self.read(model, None, None, MAX_TRAVERSED_IMAGES)
         return traverse(model, images, latents, start, steps, along)
-
-
-def _join(images: Sequence[Images]) -> Images:
-    """Concatenate images with their labels, if all have some."""
-    import numpy as np
-
-    joined = Images.concatenate(images)
-    labels = [part.labels for part in images if part.labels is not None]
-    if len(labels) < len(images):
-        return joined
-    names = images[0].label_names
-    return dataclasses.replace(joined, labels=np.concatenate(labels), label_names=names)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pinxit import console
+from pinxit.api.checks import check_count
 from pinxit.data.decode import decode
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
@@ -22,10 +24,21 @@ from pinxit.sampling.inputs import (
     load_run_data,
     match_labels,
     select_rows,
+    source_images,
+    warn_of_unknown_labels,
 )
 
 # anything that `load_images` takes, a Pillow image, or uint8 pixels of one image or of several
-AnyImages = Images | str | Path | Sequence[str | Path] | Image.Image | np.ndarray
+AnyImages = (
+    Images
+    | str
+    | Path
+    | Sequence[str | Path]
+    | Image.Image
+    | np.ndarray
+    | Sequence[Image.Image]
+    | Sequence[np.ndarray]
+)
 AnyImage = Images | str | Path | int | Image.Image | np.ndarray
 
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")  # of Pillow; others become TIFF
@@ -39,8 +52,13 @@ def read_images(
     num_images: int | None,
     own: Images | None,
 ) -> Images:
-    """Return images as `read_rows` does, in memory: `num_images` of them, evenly spaced."""
-    return read_rows(run, model, images, split, own).evenly_spaced(num_images).load()
+    """Return `num_images` of the images of `read_rows`, evenly spaced, in memory.
+
+    Their labels have the numbers that the model gives them.
+    """
+    check_count("num_images", num_images, optional=True)
+    rows = read_rows(run, model, images, split, own).evenly_spaced(num_images)
+    return match_labels(model, rows.load())
 
 
 def read_rows(
@@ -50,35 +68,53 @@ def read_rows(
     split: str | None,
     own: Images | None,
 ) -> ImageRows:
-    """Return images in the form that a model takes; `own` are those of the training, if loaded.
+    """Return images in the size and channels of a model; `own` are of the training, if loaded.
 
-    None stands for the test split of the run's own images. Raises UsageError for a split without
-    images, PinxitError if they cannot be read.
+    Their labels are those of the source: those that the model does not know are printed. None
+    stands for the test split of the run's own images. Raises UsageError for a split without images
+    and for no images, PinxitError if they cannot be read.
     """
-    if images is None:
-        loaded = load_own(run, own)
-    elif isinstance(images, Images):
-        loaded = images
-    elif isinstance(images, Image.Image | np.ndarray):
-        loaded = convert(run, images)
+    data = name_data(run, images, own)
+    if isinstance(data, Images):
+        loaded = data
     else:
-        loaded = load_for_run(run, [images] if isinstance(images, str | Path) else images)
-    matched = match_labels(model, loaded)
-    selected, warning = select_rows(matched, split or ("test" if images is None else "all"))
+        loaded = load_for_run(run, data) if data else load_run_data(run, progress=False)
+    selected, warning = select_rows(loaded, split or ("test" if images is None else "all"))
     if warning:
         console.echo(f"warning: {warning}")
+    warn_of_unknown_labels(model, loaded)
     return selected
 
 
 def name_data(run: Run, images: AnyImages | None, own: Images | None) -> tuple[str, ...] | Images:
-    """Return the names of DATA, `()` for the run's own; or `Images` of what has no name."""
+    """Return the names of DATA, `()` for the run's own; or `Images` of what has no name.
+
+    Raises UsageError for no images, and for what is none.
+    """
     if images is None:
         return () if own is None else own
-    if isinstance(images, Images):
-        return images
     if isinstance(images, Image.Image | np.ndarray):
-        return convert(run, images)
-    return (str(images),) if isinstance(images, str | Path) else tuple(map(str, images))
+        images = convert(run, images)
+    elif isinstance(images, str | Path):
+        return (str(images),)
+    elif not isinstance(images, Images):
+        images = _read_list(run, images)
+    if len(images) == 0:
+        raise UsageError("there are no images.")
+    return images
+
+
+def _read_list(run: Run, images: Any) -> tuple[str, ...] | Images:
+    """Return names of files as texts, arrays and Pillow images in the run's size."""
+    items = list(images) if isinstance(images, Sequence) else [images]
+    if all(isinstance(item, str | Path) for item in items):
+        return tuple(map(str, items))
+    if all(isinstance(item, Image.Image | np.ndarray) for item in items):
+        return Images.concatenate(convert(run, item) for item in items)
+    wrong = next(item for item in items if not isinstance(item, str | Path))
+    raise UsageError(
+        f"images are Images, the name of DATA, files, arrays or Pillow images, not {wrong!r:.40}."
+    )
 
 
 def load_own(run: Run, own: Images | None) -> Images:
@@ -86,10 +122,11 @@ def load_own(run: Run, own: Images | None) -> Images:
     return load_run_data(run, progress=False) if own is None else own
 
 
-def read_image(run: Run, image: AnyImage, own: Images | None) -> Images:
+def read_image(run: Run, image: AnyImage, own: Images | None, sources: bool = False) -> Images:
     """Return one image: a file, a name or number among the run's images, an array, or `Images`.
 
-    Raises UsageError for several images.
+    With `sources` a name or number of a pair of an edit gives the image before it. Raises
+    UsageError for several images.
     """
     if isinstance(image, Image.Image | np.ndarray):
         image = convert(run, image)
@@ -99,8 +136,9 @@ def read_image(run: Run, image: AnyImage, own: Images | None) -> Images:
         return image
     name = str(image)
     if own is not None and not Path(name).is_file():
-        return own[find_image(own, name)]
-    return load_named_images(run, [name], progress=False)
+        named = own[find_image(own, name)]
+        return source_images(named) if sources else named
+    return load_named_images(run, [name], progress=False, sources=sources)
 
 
 def convert(run: Run, images: Image.Image | np.ndarray) -> Images:
@@ -110,6 +148,8 @@ def convert(run: Run, images: Image.Image | np.ndarray) -> Images:
     """
     if isinstance(images, Image.Image):
         return Images(_decode(run, _encode(images))[None])
+    if images.size == 0:
+        raise UsageError("there are no images.")
     array = images[..., None] if images.ndim == 2 else images
     array = array[None] if array.ndim == 3 else array
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3, 4):

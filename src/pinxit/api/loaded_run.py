@@ -39,7 +39,9 @@ class LoadedRun(runs.Run):
         from pinxit.api.hub import PREFIX, find_run
 
         is_hub = str(self.path).startswith(PREFIX)
-        object.__setattr__(self, "path", find_run(self.path) if is_hub else Path(self.path))
+        object.__setattr__(
+            self, "path", find_run(self.path) if is_hub else Path(self.path).expanduser()
+        )
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -97,11 +99,14 @@ class LoadedRun(runs.Run):
 
         return read_rows(self, model, images, split, self.own_images)
 
-    def read_one(self, image: AnyImage) -> Images:
-        """Return one image; a name or a number is that of one of the run's own images."""
+    def read_one(self, image: AnyImage, *, sources: bool = False) -> Images:
+        """Return one image; a name or a number is that of one of the run's own images.
+
+        With `sources` the name of a pair of an edit stands for the image before it.
+        """
         from pinxit.api.inputs import read_image
 
-        return read_image(self, image, self.own_images)
+        return read_image(self, image, self.own_images, sources)
 
 
 def merge_params(

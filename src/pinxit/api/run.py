@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pinxit import runs
+from pinxit.api.checks import check_count, check_page
 from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
+from pinxit.data.seeds import check_seed
 from pinxit.data.split_names import SplitOrAll
 from pinxit.errors import UsageError
 from pinxit.hub.names import MESSAGE
@@ -92,6 +95,11 @@ class Run(GenerateMethods, DescribeMethods):
         from pinxit.api.inputs import name_data
         from pinxit.mapping.api import map_images
 
+        numbers = {"num_captions": num_captions, "num_beams": num_beams, "samples": samples}
+        check_count("block_size", block_size)
+        for name, value in numbers.items():
+            check_count(name, value, optional=True)
+        check_seed(0 if seed is None else seed)
         return map_images(
             self,
             task,
@@ -127,12 +135,14 @@ class Run(GenerateMethods, DescribeMethods):
         from pinxit.api.comparison import compare_runs
         from pinxit.api.hub import find_run
 
+        check_page("page", page)
         return compare_runs([self.path, *map(find_run, others)], metric, against, split, page)
 
     def report(
         self, out: str | Path | None = None, *, umap: bool = False, live: bool = False
     ) -> Path:
         """Write one HTML file that shows the run, and return its path; `live`: with its decoder."""
+        check_page("out", out)
         from pinxit.reports import report
         from pinxit.serve.exchange import record_or_warn
 
@@ -150,6 +160,7 @@ class Run(GenerateMethods, DescribeMethods):
         overwrite: bool = False,
     ) -> Exported:
         """Write a part of the run as an ONNX file, see `pinxit.export`; on `images` if given."""
+        check_count("opset", opset)
         from pinxit.onnx_export.api import export
 
         given = self.own_images if images is None else self.read(None, images, "all", None)
@@ -168,6 +179,9 @@ class Run(GenerateMethods, DescribeMethods):
         quiet: bool = False,
     ) -> dict[str, Any]:
         """Measure why the samples of a VAE are blurry, and what would help: `pinxit.explain`."""
+        check_page("out", out)
+        if not isinstance(trial_minutes, Real):
+            raise UsageError(f"trial_minutes is a number, not {trial_minutes!r}.")
         from pinxit.reports.explain import explain
 
         source: Any = self.own_images if data is None else data

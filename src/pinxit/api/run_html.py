@@ -14,6 +14,7 @@ from pinxit.errors import PinxitError
 from pinxit.notebook import image_tag, link_tag
 from pinxit.reports.training_curves import draw_loss_chart
 from pinxit.runs import Run
+from pinxit.training.previews import name_preview
 from pinxit.training.progress import PREVIEWS
 from pinxit.training.verdict import assess
 
@@ -59,14 +60,15 @@ def _verdict(run: Run) -> str:
 
 
 def _images(run: Run) -> str:
-    """Return the newest samples, beside the curve of the loss."""
-    cells = []
+    """Return the newest preview, beside the curve of the loss."""
+    cells, folder = [], run.path / "samples"
     for kind in PREVIEWS:
-        files = sorted((run.path / "samples").glob(f"{kind}-*.png"))
+        files = sorted(folder.glob(f"{kind}-*.png"))
         if files:
             step = int(files[-1].stem.rpartition("-")[2])
-            tag = image_tag(files[-1].read_bytes(), f"samples at step {step:,}", "width: 22em")
-            cells.append(f"<div>samples at step {step:,}<br>{tag}</div>")
+            label = f"{name_preview(folder, kind)} at step {step:,}"
+            tag = image_tag(files[-1].read_bytes(), label, "width: 22em")
+            cells.append(f"<div>{html.escape(label)}<br>{tag}</div>")
             break
     if chart := _chart(run):
         cells.append(chart)

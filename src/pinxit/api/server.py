@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.errors import UsageError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from pinxit.serve.server import ServerOptions
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STOP_SECONDS = 30.0
@@ -57,18 +60,20 @@ def start_server(
     """Serve runs in a thread, and return once the server answers.
 
     `options` are fields of `pinxit.serve.server.ServerOptions`. Raises UsageError for an unknown
-    one and for another machine's access without a key, PinxitError if the port is in use.
+    one, for a value of another type and for another machine's access without a key, PinxitError if
+    the port is in use. The keys are by default PINXIT_API_KEY and PINXIT_LLM_API_KEY, if set.
     """
+    api_key = api_key or os.environ.get("PINXIT_API_KEY") or None
     if host not in LOOPBACK and api_key is None:
         raise UsageError(f"other machines can reach {host}: set api_key.")
     require_extra("serve", "serving")
-    from pinxit.models.config import config_from_dict
-    from pinxit.serve.server import ServerOptions, create_server, default_store
+    from pinxit.serve.server import create_server, default_store
 
     settings = {"host": host, "port": port, "api_key": api_key, "store": default_store()}
-    server, listener, models = create_server(
-        paths, config_from_dict(ServerOptions, settings | options)
+    options["llm_api_key"] = (
+        options.get("llm_api_key") or os.environ.get("PINXIT_LLM_API_KEY") or None
     )
+    server, listener, models = create_server(paths, _make_options(settings | options))
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="pinxit-server", daemon=True
     )
@@ -76,3 +81,19 @@ def start_server(
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listener.getsockname()[1]}"
     return Server(url, tuple(models.runs), server, thread)
+
+
+def _make_options(settings: dict[str, Any]) -> ServerOptions:
+    """Raises UsageError for an unknown option, and for a value of another type."""
+    from pinxit.models.config import config_from_dict
+    from pinxit.serve.server import ServerOptions
+
+    aliases = settings.get("aliases", {})
+    if not isinstance(aliases, Mapping):
+        raise UsageError(f"aliases is a dict of runs by further names, not {aliases!r}.")
+    try:
+        return config_from_dict(ServerOptions, settings)
+    except UsageError:
+        raise
+    except PinxitError as error:
+        raise UsageError(f"serve: {str(error).partition(' is damaged: ')[2]}") from None

@@ -88,7 +88,7 @@ class Chart:
     def save(self, path: str | Path) -> Path:
         """Save it as `.svg`. Raises UsageError for another suffix."""
         path = Path(path)
-        if path.suffix != ".svg":
+        if path.suffix.lower() != ".svg":
             raise UsageError(f"a chart is saved as .svg, not '{path.suffix}': {path}")
         return write_atomically(path, self.svg)
 

@@ -22,6 +22,7 @@ from pinxit.cli.common import (
 from pinxit.cli.draw import Texts, warn_of_unknown_words
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
+from pinxit.models.text_options import resolve_beam_search
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def caption(
     num_images: NumImages = 8,
     language: str | None = None,
     num_captions: int = 1,
-    num_beams: int = 4,
-    length_penalty: float = 0.6,
+    num_beams: int | None = None,
+    length_penalty: float | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
@@ -59,24 +60,27 @@ def caption(
         num_images: number of images, evenly spaced over all
         language: language of the captions (default: English, or else the model's first)
         num_captions: number of captions of each image, the most likely first
-        num_beams: beam width of beam search
-        length_penalty: exponent of the length penalty; above 0 favours longer texts (Wu 2016)
+        num_beams: beam width of beam search (default: 4, or --num-captions if that is more)
+        length_penalty: exponent of the length penalty of beam search, 0 to 10; above 0 favours
+            longer texts (Wu 2016; default: 0.6)
         temperature: sample in place of beam search; 1 samples from the model, 0 takes the most
             likely token
         top_k: with --temperature, sample from the K most likely tokens only
         top_p: with --temperature, nucleus sampling: the smallest set of tokens whose probabilities
             sum to P
-        seed: random seed of sampling
+        seed: with --temperature, random seed of sampling (default: 0)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print JSON
     """
     check_at_least(1, num_images, "--num-images")
     check_at_least(1, num_captions, "--num-captions")
-    check_at_least(1, num_beams, "--num-beams")
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p need --temperature: beam search does not sample.")
-    params = GenerationParams(seed=seed, temperature=temperature, top_k=top_k, top_p=top_p)
+    if temperature is None and seed is not None:
+        raise UsageError("--seed needs --temperature: beam search does not sample.")
+    params = GenerationParams(seed=seed or 0, temperature=temperature, top_k=top_k, top_p=top_p)
+    resolve_beam_search(params, num_beams, length_penalty, num_captions)  # before a model is loaded
     model: CanCaption = load_model(run, "caption", device)
     from pinxit.sampling.captions import caption_images
 
@@ -84,7 +88,7 @@ def caption(
     images = load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images)
     options = {
         "language": language,
-        "num_beams": max(num_beams, num_captions),
+        "num_beams": num_beams,
         "num_captions": num_captions,
         "length_penalty": length_penalty,
     }
@@ -131,10 +135,9 @@ def translate(
     model: CanTranslate = load_model(run, "translate", device)
     if not quiet:
         warn_of_unknown_words(model, texts)
-    from pinxit.models.inputs import other_language
+    from pinxit.models.inputs import translation_languages
 
-    source = source or model.text_tokenizer.detect_language(" ".join(texts))
-    target = target or other_language(model, source)
+    source, target = translation_languages(model, texts, source, target)
     translations = model.translate(texts, source=source, target=target, num_beams=num_beams)
     if json:
         pairs = zip(texts, translations, strict=True)

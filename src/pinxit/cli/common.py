@@ -59,8 +59,14 @@ def load_images_for(
     quiet: bool = False,
     num_images: int | None = None,
 ) -> Images:
-    """Return images as `load_rows_for` does, in memory: `num_images` of them, evenly spaced."""
-    return load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images).load()
+    """Return `num_images` of the images of `load_rows_for`, evenly spaced, in memory.
+
+    Their labels have the numbers that the model gives them.
+    """
+    from pinxit.sampling.inputs import match_labels
+
+    rows = load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images)
+    return match_labels(model, rows.load())
 
 
 def load_rows_for(
@@ -72,11 +78,17 @@ def load_rows_for(
 ) -> ImageRows:
     """Return one split of DATA, or of the run's own data, in the size and channels of the model.
 
-    Without a split: all of DATA, or the test split of the run's own data. Raises UsageError for a
+    Their labels are those of the source: those that the model does not know are printed. Without a
+    split: all of DATA, or the test split of the run's own data. Raises UsageError for a
     split that has no images.
     """
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_rows
+    from pinxit.sampling.inputs import (
+        load_for_run,
+        load_run_data,
+        select_rows,
+        warn_of_unknown_labels,
+    )
 
     if data:
         images = load_for_run(Run(run), data, progress=not quiet)
@@ -86,21 +98,26 @@ def load_rows_for(
             _report_conversion(run, [file for file in files if file.as_posix() not in skipped])
     else:
         images = load_run_data(Run(run), progress=not quiet)
-    rows, warning = select_rows(match_labels(model, images), split or ("all" if data else "test"))
+    rows, warning = select_rows(images, split or ("all" if data else "test"))
     if warning and not quiet:
         console.echo(f"warning: {warning}")
+    if not quiet:
+        warn_of_unknown_labels(model, images)
     return rows
 
 
-def load_named(run: Path, names: Sequence[str], quiet: bool = False) -> Images:
+def load_named(
+    run: Path, names: Sequence[str], quiet: bool = False, sources: bool = False
+) -> Images:
     """Return one image per name: an image file, or an image of the run's data by name or number.
 
-    Raises UsageError for a name that is neither.
+    With `sources` a pair of an edit gives the image before it. Raises UsageError for a name that is
+    neither.
     """
     from pinxit.runs import Run
     from pinxit.sampling.inputs import load_named_images
 
-    images = load_named_images(Run(run), names, progress=not quiet)
+    images = load_named_images(Run(run), names, progress=not quiet, sources=sources)
     if not quiet:
         _report_conversion(run, [Path(name) for name in names])
     return images

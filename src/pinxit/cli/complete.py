@@ -31,6 +31,7 @@ from pinxit.cli.common import (
     write_or_raise,
     write_sheet,
 )
+from pinxit.cli.file_names import params_suffix
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
@@ -115,8 +116,7 @@ def complete(
 
     images = load_images_for(model, run, data, split, quiet, num_images)
     name = f"complete-{data_slug(data, split)}-n{len(images)}"
-    name += f"-seed{params.seed}" if params.seed else ""
-    name += f"-start{params.start}" if params.start else ""
+    name += params_suffix(params)
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
         path = path or run / f"{name}-compare-{slug(compare)}.png"
@@ -128,8 +128,9 @@ def complete(
         assert isinstance(params.seed, int)
         missing, removed = choose_mask(model, images, half, ratio, box, params.seed)
     completed = complete_n_times(model, images, missing, params, completions)
-    path = path or run / f"{name}-{removed}.png"
-    if only_completions or path.suffix == ".npy":
+    name += f"-{removed}" + (f"-x{completions}" if completions > 1 else "")
+    path = path or run / f"{name}{'-only' if only_completions else ''}.png"
+    if only_completions or path.suffix.lower() == ".npy":
         from pinxit.data.images import Images
 
         write_or_raise(path, Images.concatenate(completed).save)
@@ -145,7 +146,7 @@ def _check_comparison(completions: int, only_completions: bool, path: Path | Non
     for flag, is_set in (
         ("--completions", completions > 1),
         ("--only-completions", only_completions),
-        ("--out *.npy", path is not None and path.suffix == ".npy"),
+        ("--out *.npy", path is not None and path.suffix.lower() == ".npy"),
     ):
         if is_set:
             raise UsageError(f"--compare is one sheet of several mask ratios, without {flag}.")

@@ -23,11 +23,12 @@ from pinxit.cli.common import (
     print_result,
     slug,
 )
+from pinxit.cli.file_names import params_suffix, reranker_name, texts_slug
 from pinxit.cli.options import Only
 from pinxit.cli.terminal import save_stream
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
-from pinxit.models.generation import GUIDED, GenerationParams, Reranker
+from pinxit.models.generation import GUIDED, GenerationParams
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def draw(
         warn_of_unknown_words(model, texts)
     captions = [text for text in texts for _ in range(num_images)]
     stream = model.draw_stream(captions, params, language=language)
-    path = path or run / f"{_draw_name(texts, num_images, params)}.png"
+    path = path or run / f"{_draw_name(texts, num_images, language, params)}.png"
     save_stream(stream, path, live=live, columns=num_images if len(texts) > 1 else None)
     print_result(path, json, texts=texts, num_images=num_images, **_params_record(params))
 
@@ -105,7 +106,8 @@ def edit(
 
     Args:
         run: run folder
-        image: image file, or an image of the run's data by name or number (0: the first test image)
+        image: image file, or an image of the run's data before its edit, by name or number (0: the
+            first test image)
         text: the instruction, for example "make the circle green"
         num_images: number of images; they differ if --temperature is above 0
         language: language of the text (default: detected)
@@ -126,12 +128,9 @@ def edit(
         warn_of_unknown_words(model, (text,))
     import numpy as np
 
-    before = load_named(run, (image,), quiet=quiet).take(np.zeros(num_images, int))
+    before = load_named(run, (image,), quiet=quiet, sources=True).take(np.zeros(num_images, int))
     stream = model.edit_stream(before, [text] * num_images, params, language=language)
-    name = f"edit-{slug(Path(image).stem)}-{_text_slug((text,))}"
-    name += f"-seed{params.seed}" if params.seed else ""
-    name += f"-start{params.start}" if params.start else ""
-    path = path or run / f"{name}.png"
+    path = path or run / f"{_edit_name(image, text, num_images, language, params)}.png"
     save_stream(stream, path, live=live)
     print_result(path, json, text=text, num_images=num_images, **_params_record(params))
 
@@ -143,30 +142,24 @@ def warn_of_unknown_words(model: HasText, texts: Sequence[str]) -> None:
         console.echo(f"warning: not in the training captions: {', '.join(dict.fromkeys(words))}")
 
 
-def _draw_name(texts: Sequence[str], num_images: int, params: GenerationParams) -> str:
-    name = f"draw-{_text_slug(texts)}-n{num_images}"
-    name += f"-seed{params.seed}" if params.seed else ""
-    name += f"-start{params.start}" if params.start else ""
-    name += f"-g{params.guidance:g}" if params.guidance not in (None, 1) else ""
-    name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
-    name += f"-best-of{params.best_of}" if params.best_of != 1 else ""
-    reranker = _run_name(params.reranker)
-    return name + (f"-reranked-by-{slug(reranker)}" if reranker else "")
+def _draw_name(
+    texts: Sequence[str], num_images: int, language: str | None, params: GenerationParams
+) -> str:
+    name = f"draw-{texts_slug(texts)}-n{num_images}"
+    name += f"-{language}" if language else ""
+    return name + params_suffix(params)
 
 
-def _run_name(reranker: Reranker | None) -> str | None:
-    from pinxit.runs import run_of
-
-    run = run_of(reranker)
-    return None if run is None else run.name
+def _edit_name(
+    image: str, text: str, num_images: int, language: str | None, params: GenerationParams
+) -> str:
+    name = f"edit-{slug(Path(image).stem)}-{texts_slug((text,))}"
+    name += f"-n{num_images}" if num_images > 1 else ""
+    name += f"-{language}" if language else ""
+    return name + params_suffix(params)
 
 
 def _params_record(params: GenerationParams) -> dict[str, Any]:
     """Return the parameters that were set, as JSON can hold them."""
     changed = params.overrides()
-    return changed | ({"reranker": _run_name(params.reranker)} if params.reranker else {})
-
-
-def _text_slug(texts: Sequence[str]) -> str:
-    first = slug(texts[0])[:40].strip("-.")
-    return first if len(texts) == 1 else f"{first}-and-{len(texts) - 1}-more"
+    return changed | ({"reranker": reranker_name(params.reranker)} if params.reranker else {})

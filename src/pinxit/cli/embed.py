@@ -22,6 +22,7 @@ from pinxit.cli.common import (
     print_result,
     write_file,
 )
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.extras import require_extra
 from pinxit.nn.device import Device
@@ -62,17 +63,18 @@ def embed(
         json: print the path and the number and size of the vectors as JSON
     """
     path = check_suffix(out, ".parquet", ".npz")
-    if path is None or path.suffix == ".parquet":
+    if path is None or path.suffix.lower() == ".parquet":
         require_extra("parquet", "a Parquet file", "--out FILE.npz")
     model: CanEmbed = load_model(run, "embed", device)
     from pinxit.sampling.exports import write_embeddings_npz, write_embeddings_parquet
+    from pinxit.sampling.inputs import match_labels
     from pinxit.sampling.stream_rows import StreamRows, all_rows
 
     rows = load_rows_for(model, run, data, split or "all", quiet)
-    rows = all_rows(model, rows, split or "all")
+    rows = all_rows(rows, split or "all")
     if isinstance(rows, StreamRows) and path is not None and path.suffix.lower() == ".npz":
         raise UsageError("an NPZ file holds all names at once: of a stream, --out FILE.parquet")
-    embedded = ((images, model.embed(images)) for images in rows.batches())
+    embedded = ((images, model.embed(match_labels(model, images))) for images in rows.batches())
     path = path or run / f"embeddings-{data_slug(data, split, 'all')}.parquet"
     with open_file(path) as file:
         if path.suffix.lower() == ".npz":
@@ -115,6 +117,7 @@ def score(
         json: print the paths and the scores as JSON
     """
     check_at_least(1, samples, "--samples")
+    check_seed(seed)
     path = check_suffix(out, ".csv")
     model = load_model(run, "score", device)
     from pinxit.sampling.exports import write_csv
@@ -123,9 +126,10 @@ def score(
     from pinxit.sampling.stream_rows import all_rows
 
     images = load_rows_for(model, run, data, split, quiet)
-    path = path or run / f"scores-{data_slug(data, split)}-k{samples}.csv"
+    name = f"scores-{data_slug(data, split)}-k{samples}" + (f"-seed{seed}" if seed else "")
+    path = path or run / f"{name}.csv"
     if images.images.stream is not None:
-        rows = all_rows(model, images, split or ("all" if data else "test"))
+        rows = all_rows(images, split or ("all" if data else "test"))
         _score_stream(model, rows, path, samples, seed, json)
         return
     scores = score_images(model, images, samples, seed)

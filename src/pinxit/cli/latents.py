@@ -28,6 +28,7 @@ from pinxit.cli.common import (
 )
 from pinxit.cli.draw import warn_of_unknown_words
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
@@ -75,9 +76,11 @@ def interpolate(
         json: print the path as JSON
     """
     check_at_least(2, steps, "--steps")
-    _check_ends(run, images, seeds, texts, language)
+    if language is not None and texts is None:
+        raise UsageError("--language is that of --texts; give two captions.")
+    _check_ends(run, images, seeds, texts)
     file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
-    gif = gif if file is None else file.suffix == ".gif"
+    gif = gif if file is None else file.suffix.lower() == ".gif"
     ability = "invert" if texts is not None else _ability_to_interpolate(run)
     model: Any = load_model(run, ability, device)
     from pinxit.models.protocols import HasText
@@ -116,17 +119,16 @@ def _check_ends(
     images: Sequence[str],
     seeds: tuple[int, int] | None,
     texts: tuple[str, str] | None,
-    language: str | None,
 ) -> None:
     """Raise UsageError unless the two ends are given in one way, and completely."""
+    for seed in seeds or ():
+        check_seed(seed, "--seeds")
     if images and len(images) == 2 and seeds is None and texts is None:
         return
     if images or (seeds is None and texts is None):
         given = f", not {len(images)}" if images and len(images) != 2 else ""
         example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
         raise UsageError(f"interpolate takes two images{given}, or two seeds: {example}")
-    if language is not None and texts is None:
-        raise UsageError("--language is that of --texts; give two captions.")
 
 
 def _ability_to_interpolate(run: Path) -> str:
@@ -172,10 +174,13 @@ def traverse(
     check_at_least(2, steps, "--steps")
     path = check_suffix(out, *IMAGE_SUFFIXES)
     model: CanEncode = load_model(run, "encode", device)
+    from pinxit.sampling.inputs import match_labels
     from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES
     from pinxit.sampling.latents import traverse as traverse_latents
 
-    start = None if image is None else load_named(run, (image,), quiet=quiet)
+    start = None
+    if image is not None:
+        start = match_labels(model, load_named(run, (image,), quiet=quiet))
     images = load_images_for(model, run, (), quiet=quiet)
     traversal = traverse_latents(
         model, images.evenly_spaced(MAX_TRAVERSED_IMAGES), latents, start, steps, along

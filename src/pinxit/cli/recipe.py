@@ -17,7 +17,8 @@ from tyro.conf import Positional, arg
 
 from pinxit import console
 from pinxit.cli.common import Flag, Json
-from pinxit.data.typed_json import decode_json
+from pinxit.data.atomic_write import write_atomically
+from pinxit.data.typed_json import convert_json, decode_json, read_json
 from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.runs import Run
 
@@ -25,6 +26,8 @@ Name = Annotated[Positional[str], arg(metavar="[NAME]")]
 Estimate = tuple[float, float]  # value and standard error
 Metrics = dict[str, Estimate]
 
+DEFAULT_FOLDER = Path("runs/recipes")
+DONE_FILE = "commands.json"  # {command: seconds} of those that finished
 # of an installed package, then of a checkout
 FOLDERS = (Path(__file__).parent / "recipes", Path(__file__).parents[3] / "recipes")
 
@@ -32,7 +35,7 @@ FOLDERS = (Path(__file__).parent / "recipes", Path(__file__).parents[3] / "recip
 def recipe(
     name: Name = "",
     run: Flag = False,
-    out: Path = Path("runs/recipes"),
+    out: Path | None = None,
     json: Json = False,
 ) -> None:
     """List the recipes, named runs with what they reached; show one of them, or run it.
@@ -47,9 +50,11 @@ def recipe(
     Args:
         name: recipe to show (default: list all)
         run: run the commands of the recipe, and print the metrics of its evaluations
-        out: folder in which each recipe that is run has a folder
+        out: folder in which each recipe that is run has a folder (default: runs/recipes)
         json: print the list, the recipe or the metrics as JSON
     """
+    if out is not None and not run:
+        raise UsageError("--out is the folder in which a recipe runs: give --run too.")
     if not name:
         if run:
             raise UsageError("name the recipe to run: pinxit recipe NAME --run")
@@ -62,7 +67,7 @@ def recipe(
         else:
             console.out(recipe_file(name).read_text("utf-8").rstrip("\n"))
         return
-    folder = out / name
+    folder = (out or DEFAULT_FOLDER) / name
     seconds = [run_command(line, folder, quiet=json) for line in content["commands"]]
     metrics = read_metrics(folder)
     if json:
@@ -93,14 +98,15 @@ def read_recipe(name: str) -> dict[str, Any]:
 def run_command(line: str, folder: Path, *, quiet: bool = False) -> float:
     """Run a command of a recipe in `folder`, and return its seconds, also if it ran before.
 
-    Raises PinxitError if it fails. With `quiet` its output is not printed.
+    Those of a training are of all its sessions. Raises UsageError if the folder has another run in
+    place of the one that the command trains, PinxitError if it fails. With `quiet` its output is
+    not printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = folder / "commands.json"
-    finished: dict[str, float] = decode_json(done.read_text("utf-8")) if done.is_file() else {}
+    finished = _read_finished(folder)
     arguments = _arguments(line, folder)
     if line in finished or not arguments:
-        return finished.get(line, 0.0)
+        return _training_seconds(line, folder) or finished.get(line, 0.0)
     if not quiet:
         console.out(f"$ {line}")
     start = time.perf_counter()
@@ -115,9 +121,26 @@ def run_command(line: str, folder: Path, *, quiet: bool = False) -> float:
             f"{line} failed in {folder} with exit code {process.returncode}. "
             "After its cause is mended, the same command goes on from there."
         )
-    finished[line] = round(time.perf_counter() - start, 1)
-    done.write_text(json_format.dumps(finished, indent=2), "utf-8")
+    seconds = round(time.perf_counter() - start, 1)
+    finished[line] = _training_seconds(line, folder) or seconds
+    write_atomically(folder / DONE_FILE, json_format.dumps(finished, indent=2))
     return finished[line]
+
+
+def _read_finished(folder: Path) -> dict[str, float]:
+    """Return the seconds of the commands that finished in a folder.
+
+    Raises PinxitError if the file is damaged.
+    """
+    file = folder / DONE_FILE
+    if not file.is_file():
+        return {}
+    try:
+        return convert_json(read_json(file), dict[str, float], str(file))
+    except PinxitError as error:
+        raise PinxitError(
+            f"{error}\nRemove it: trainings that finished are not run again, evaluations are."
+        ) from None
 
 
 def _arguments(line: str, folder: Path) -> list[str]:
@@ -127,12 +150,34 @@ def _arguments(line: str, folder: Path) -> list[str]:
     """
     program, *arguments = shlex.split(line)
     assert program == "pinxit"
-    if arguments[0] == "train" and "--out" in arguments:
-        run = arguments[arguments.index("--out") + 1]
-        if (folder / run / "config.json").is_file():
-            is_finished = Run(folder / run).config.get("finished")
-            return [] if is_finished else ["train", "--resume", run]
-    return arguments
+    run = _run_of_training(line, folder)
+    if run is None:
+        return arguments
+    command = run.config.get("command")
+    if command and shlex.split(command) != [program, *arguments]:
+        raise UsageError(
+            f"{run.path} was trained by another command: {command}\n"
+            "Remove it, or run the recipe in another folder (--out)."
+        )
+    path = str(run.path.relative_to(folder))
+    return [] if run.config.get("finished") else ["train", "--resume", path]
+
+
+def _run_of_training(line: str, folder: Path) -> Run | None:
+    """Return the run that a command trains, if it was begun."""
+    arguments = shlex.split(line)
+    if arguments[1:2] != ["train"] or "--out" not in arguments:
+        return None
+    run = Run(folder / arguments[arguments.index("--out") + 1])
+    return run if (run.path / "config.json").is_file() else None
+
+
+def _training_seconds(line: str, folder: Path) -> float | None:
+    """Return the seconds that a run was trained in all sessions; None of another command."""
+    run = _run_of_training(line, folder)
+    trained = {} if run is None else run.config.get("trained") or {}
+    seconds = trained.get("seconds")
+    return None if seconds is None else round(seconds, 1)
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ writes each image beside its reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -28,10 +29,10 @@ from pinxit.cli.common import (
     load_model,
     pluralize,
     print_result,
-    slug,
     write_or_raise,
     write_sheet,
 )
+from pinxit.cli.file_names import label_slug, params_suffix
 from pinxit.cli.terminal import save_stream
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
@@ -106,7 +107,7 @@ def sample(
     name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
     path = path or run / f"{name}.png"
     if prior != "own":
-        if live or path.suffix == ".gif":
+        if live or path.suffix.lower() == ".gif":
             flag = "--live" if live else "--out *.gif"
             raise UsageError(
                 f"{flag} shows images that are generated token by token, and --prior is of latents "
@@ -123,7 +124,7 @@ def sample(
             Run(run), encoder, prior, num_images, label, params, progress=not quiet
         )
         write_or_raise(path, images.save)
-    elif live or path.suffix == ".gif":
+    elif live or path.suffix.lower() == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
                 f"{'--live' if live else '--out *.gif'} shows images that are generated token by "
@@ -178,13 +179,8 @@ def _sample_shards(
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
     name = f"sample-seed{params.seed}-n{num_images}"
-    name += f"-start{params.start}" if params.start else ""
-    name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
-    for value in params.level_temperatures or ():
-        name += f"-t{value:g}"
-    name += f"-k{params.top_k}" if params.top_k else ""
-    name += f"-p{params.top_p:g}" if params.top_p else ""
-    return name + (f"-{slug(label)}" if label is not None else "")
+    name += params_suffix(dataclasses.replace(params, seed=0))
+    return name + (f"-{label_slug(label)}" if label is not None else "")
 
 
 def reconstruct(

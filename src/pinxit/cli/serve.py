@@ -55,8 +55,8 @@ def serve(
         alias: further model names, as NAME=RUN
         store: stores responses and files: a SQLite file, or a database URL such as
             postgresql://... (default: ~/.local/share/pinxit/serve.sqlite)
-        store_days: delete responses and files after this many days
-        store_max_mib: delete the oldest responses and files above this size
+        store_days: delete responses and files after this many days; inf: never
+        store_max_mib: delete the oldest responses and files above this size; inf: no bound
         max_queue: images that may wait for one model; further requests get status 429
         llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools;
             PINXIT_LLM_API_KEY is its key
@@ -74,8 +74,11 @@ def serve(
     _check_runs(runs)
     _check_port(port)
     check_at_least(1, max_queue, "--max-queue")
+    _check_llm(llm, llm_model, llm_sees_images)
+    _check_hosts("--allow-host", allow_host)
+    _check_hosts("--allow-remote", allow_remote)
     api_key = api_key or os.environ.get("PINXIT_API_KEY") or None
-    if host not in LOOPBACK and api_key is None and not allow_no_auth:
+    if host.lower() not in LOOPBACK and api_key is None and not allow_no_auth:
         raise UsageError(
             f"other machines can reach {host}: set --api-key, or pass --allow-no-auth."
         )
@@ -131,7 +134,7 @@ def mcp(
     if not http and (host is not None or port is not None):
         given = "--host" if port is None else "--port"
         raise UsageError(f"{given} needs --http: without it, mcp uses standard input and output.")
-    host, port = host or "127.0.0.1", _check_port(8001 if port is None else port)
+    host, port = (host or "127.0.0.1").lower(), _check_port(8001 if port is None else port)
     if host not in LOOPBACK:
         raise UsageError(
             f"other machines can reach {host}, and pinxit mcp has no API key; use pinxit serve."
@@ -156,6 +159,22 @@ def _check_port(port: int) -> int:
     if not 0 <= port <= MAX_PORT:
         raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}.")
     return port
+
+
+def _check_llm(llm: str | None, llm_model: str | None, llm_sees_images: bool) -> None:
+    """Raises UsageError for an invalid URL, and for options of a model that is not named."""
+    if llm is None:
+        given = "--llm-model" if llm_model is not None else "--llm-sees-images"
+        if llm_model is not None or llm_sees_images:
+            raise UsageError(f"{given} needs --llm, the URL of a language model.")
+    elif not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", llm):
+        raise UsageError(f"--llm {llm}: give an address such as http://127.0.0.1:8080/v1.")
+
+
+def _check_hosts(flag: str, hosts: tuple[str, ...]) -> None:
+    for host in hosts:
+        if not re.fullmatch(r"[^\s/?#@]+", host):
+            raise UsageError(f"{flag} {host}: give a host's name or address, without a scheme.")
 
 
 def _parse_origins(origins: tuple[str, ...]) -> tuple[str, ...]:

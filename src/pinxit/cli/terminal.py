@@ -25,12 +25,12 @@ def save_stream(
 
     `columns` is the number of columns of the grid in an image file.
     """
-    if path.suffix == ".gif":
+    if path.suffix.lower() == ".gif":
         from pinxit.sampling.grids import progress_gif
 
         return write_file(path, progress_gif(stream))
     images = show_live(stream) if live else _last(stream)
-    if columns is not None and path.suffix != ".npy":
+    if columns is not None and path.suffix.lower() != ".npy":
         images = images.grid(columns)
     return write_or_raise(path, images.save)
 

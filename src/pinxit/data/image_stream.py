@@ -29,6 +29,10 @@ class ImageStream(Protocol):
     @property
     def num_shards(self) -> int: ...
 
+    def versions(self) -> list[str]:
+        """Return what changes with the content of each shard, the same for every copy of it."""
+        ...
+
     def count(self, split: str) -> int:
         """Return the number of images of a split, or of `all`."""
         ...

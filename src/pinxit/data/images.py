@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,9 +138,20 @@ class Images:
             before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
             groups=None if self.groups is None else self.groups[rows],
+            fingerprint=self._selection_fingerprint(rows),
             columns=None,
             stream=None,
         )
+
+    def _selection_fingerprint(self, rows: np.ndarray) -> str:
+        """Return the fingerprint of the images at `rows`: that of the set only if it is all."""
+        if not self.fingerprint:
+            return ""
+        rows = np.arange(len(self))[rows]
+        if self.stream is None and np.array_equal(rows, np.arange(len(self))):
+            return self.fingerprint
+        content = self.fingerprint.encode() + rows.astype("<i8").tobytes()
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def evenly_spaced(self, max_images: int | None) -> Images:
         """Select at most `max_images` images, evenly spaced; None selects all."""
@@ -316,7 +328,7 @@ class Images:
         Grids are saved as `.png`, `.jpg` or `.webp`.
         """
         path = Path(path)
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return write_atomically(path, self._to_npy())
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             known = ", ".join(IMAGE_SUFFIXES)

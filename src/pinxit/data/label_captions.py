@@ -19,16 +19,18 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
     """Return the images with a caption of each label, in every language of the templates.
 
     The built-in templates are for MNIST, Fashion-MNIST and CIFAR-10, selected by the names of the
-    labels; a `file` in the same format has others. Images that have captions are returned as they
-    are. The caption of an image without a label is empty.
+    labels; a `file` in the same format has others. Images that have captions keep them, with a note
+    on a file. The caption of an image without a label is empty.
 
-    Raises UsageError if the images have no labels, or if the templates lack one of them.
+    Raises UsageError if the images have no labels, if the templates lack one of them, and for a
+    file that is none of templates.
     """
+    tables = {} if file is None and images.captions else _read_toml(file)
     if images.captions:
-        return images
+        return images if file is None else _note_unused_file(images, file)
     if images.labels is None or not images.label_names:
         raise UsageError("these images have neither captions nor labels to make captions from.")
-    name, templates = _select_templates(_read_toml(file), images.label_names, file)
+    name, templates = _select_templates(tables, images.label_names, file)
     captions = {}
     for language, template in templates["template"].items():
         texts = [
@@ -37,6 +39,11 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
         ]
         captions[language] = [texts[k] if k >= 0 else "" for k in images.labels.tolist()]
     return dataclasses.replace(images, captions=captions)
+
+
+def _note_unused_file(images: Images, file: str | Path) -> Images:
+    note = f"the caption templates in {file} are not used: the images have captions"
+    return dataclasses.replace(images, notes=(*images.notes, note))
 
 
 def _read_toml(file: str | Path | None) -> dict[str, Any]:
@@ -49,7 +56,7 @@ def _read_toml(file: str | Path | None) -> dict[str, Any]:
             f"there is no file of caption templates {path}. For captions from the built-in "
             "templates: --captions labels"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read the caption templates in {path}: {_reason(error)}."
         ) from None
@@ -71,8 +78,7 @@ def _select_templates(
 ) -> tuple[str, dict[str, Any]]:
     """Return name and content of the first table with a text for every label."""
     for name, table in tables.items():
-        if not isinstance(table, dict) or not {"template", "labels"} <= set(table):
-            raise UsageError(f"[{name}] in the caption templates needs `template` and `labels`.")
+        _check_table(name, table)
         if set(labels) <= set(table["labels"]):
             return name, table
     if file is None:
@@ -81,14 +87,47 @@ def _select_templates(
             "name a file of templates: --captions FILE"
         )
     known = [label for table in tables.values() for label in table["labels"]]
-    missing = next(label for label in labels if label not in known)
+    missing = next((label for label in labels if label not in known), None)
+    if missing is None:
+        names = " and ".join(f"[{name}]" for name in tables)
+        raise UsageError(
+            f"the labels of these images are spread over {names} in {file}: "
+            "put them into one table."
+        )
     raise UsageError(f"{file} has no text for '{missing}'.{did_you_mean(missing, known)}")
+
+
+def _check_table(name: str, table: Any) -> None:
+    """Raises UsageError for a table that has no texts by language and none by label."""
+    if not isinstance(table, dict) or not {"template", "labels"} <= set(table):
+        raise UsageError(f"[{name}] in the caption templates needs `template` and `labels`.")
+    template = table["template"]
+    if not isinstance(template, dict) or not template or not all(map(_is_text, template.values())):
+        raise UsageError(
+            f"`template` of [{name}] in the caption templates needs a text for each language, "
+            'such as { en = "a photo of {}" }.'
+        )
+    if not isinstance(table["labels"], dict):
+        raise UsageError(
+            f"`labels` of [{name}] in the caption templates needs texts for each label, "
+            'such as cat = { en = "a cat" }.'
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _fill_template(
     template: str, texts: dict[str, Any], label: str, language: str, name: str
 ) -> str:
-    text = texts[label].get(language)
-    if not isinstance(text, str):
+    by_language = texts[label]
+    if not isinstance(by_language, dict):
+        raise UsageError(
+            f"'{label}' in [{name}.labels] needs a text for each language, "
+            f'such as {{ {language} = "a cat" }}.'
+        )
+    text = by_language.get(language)
+    if not isinstance(text, str) or not text.strip():
         raise UsageError(f"[{name}.labels] has no text for '{label}' in '{language}'.")
     return normalize_text(template.replace("{}", text))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pinxit.data.decoding.conversion import Conversion, Resample, parse_conversion
+from pinxit.data.seeds import check_seed
 from pinxit.data.sizes import Size, parse_size
 from pinxit.errors import UsageError, check_keys
 
@@ -73,8 +74,8 @@ class LoadOptions:
             raise UsageError("group_by is 'auto', 'none', 'burst' or the name of a column, not ''.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
-        if self.data_seed is not None and self.data_seed < 0:
-            raise UsageError(f"data_seed must be 0 or more, not {self.data_seed}.")
+        if self.data_seed is not None:
+            check_seed(self.data_seed, "data_seed")
 
     @property
     def height_width(self) -> tuple[int, int] | None:

@@ -28,19 +28,21 @@ MASK_GREY = 128  # what missing pixels are shown as
 def random_patch_mask(images: Images, ratio: float, patch_size: int, seed: int = 0) -> PixelMask:
     """Mask a fraction of each image's patches; image i's mask is a function of (seed, i).
 
-    Exactly round((1 - ratio) * patches) patches stay visible, at least one and not all.
+    Exactly round((1 - ratio) * patches) patches stay visible, at least one and not all; of an
+    image of one patch nothing does. Patches at the right and the bottom may be cut by the edge.
     Raises UsageError if the ratio is not between 0 and 1.
     """
     if not 0 < ratio < 1:
         raise UsageError(f"the mask ratio must be between 0 and 1, not {ratio:g}.")
-    rows, columns = images.height // patch_size, images.width // patch_size
+    rows, columns = -(-images.height // patch_size), -(-images.width // patch_size)
     num_patches = rows * columns
     num_visible = min(max(1, round((1 - ratio) * num_patches)), num_patches - 1)
     mask = np.ones((len(images), num_patches), bool)
     for i in range(len(images)):
         visible = np.random.default_rng([seed, i]).permutation(num_patches)[:num_visible]
         mask[i, visible] = False
-    return mask.reshape(-1, rows, columns).repeat(patch_size, 1).repeat(patch_size, 2)
+    mask = mask.reshape(-1, rows, columns).repeat(patch_size, 1).repeat(patch_size, 2)
+    return mask[:, : images.height, : images.width]
 
 
 def half_mask(images: Images, half: Half) -> PixelMask:

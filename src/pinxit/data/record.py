@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pinxit.data.skipped import SkippedFile
@@ -27,6 +28,7 @@ class Record:
     keywords: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by language
     split: str | None = None  # one of `SPLITS`; None if the source has no splits
     group: str | None = None  # images of one group are never in different splits
+    file: Path | None = None  # that holds the image, alone or with others
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -31,7 +32,10 @@ from pinxit.data.sources import open_source
 from pinxit.data.text_choice import finish_texts
 from pinxit.errors import PinxitError, UsageError
 
-NUM_HASHED = 64  # images whose content is in the fingerprint
+NUM_HASHED = 64  # decoded or undecoded images whose content is in the fingerprint
+# files of a source that are read for the fingerprint, if they are no more and no larger in all
+MAX_READ_FILES = 20_000
+MAX_READ_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,11 @@ def _open(data: str | Path | Sequence[str | Path], options: LoadOptions) -> Sour
 
 
 def _compute_fingerprint(records: Sequence[Record], known: Images, shape: ImageShape) -> str:
-    """Return a hash of what is known of all images, and of the content of some of them.
+    """Return a hash of what is known of all images, and of their content.
 
-    It is the same on all machines that have the same source.
+    Files are read if they are few; of more, size and modification time are hashed instead. Images
+    that are in no file, such as rendered ones, are known by some of them. It is the same on all
+    machines that have the same source, with the same times if it is large.
     """
     facts = [repr(shape), list(known.label_names), sorted(known.captions)]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
@@ -168,7 +174,36 @@ def _compute_fingerprint(records: Sequence[Record], known: Images, shape: ImageS
         digest.update(json.dumps(texts).encode())
     for i in evenly_spaced_indices(len(records), NUM_HASHED):
         digest.update(_read_content(records[i]))
+    _hash_files(digest, {record.file: None for record in records if record.file is not None})
     return digest.hexdigest()
+
+
+def _hash_files(digest: hashlib.blake2b, files: Iterable[Path]) -> None:
+    """Hash the content of files, or sizes and times if they are many or large."""
+    stats = [(file, _stat(file)) for file in files]
+    size = sum(stat.st_size for _, stat in stats if stat)
+    reads = len(stats) <= MAX_READ_FILES and size <= MAX_READ_BYTES
+    for file, stat in stats:
+        if stat is None:
+            digest.update(b"-")
+            continue
+        digest.update(f"{stat.st_size} ".encode())
+        digest.update(_hash_content(file) if reads else f"{stat.st_mtime_ns} ".encode())
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None
+
+
+def _hash_content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "blake2b").digest()
+    except OSError:  # it is skipped, with its reason, when it is decoded
+        return b"-"
 
 
 def _read_content(record: Record) -> bytes:

@@ -12,7 +12,7 @@ into chunks that are nearly always written together (`pinxit.data.text_chunks`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -39,6 +39,10 @@ _UNSPACED = _letters_of(UNSPACED_ALPHABETS)
 _RUN = rf"[\p{{L}}\p{{M}}&&[{_UNSPACED}]]+"
 # a word with the space before it, letters in a row without spaces, or any other single character
 _SEGMENTS = Regex(rf" ?[\p{{L}}\p{{M}}&&[^{_IDEOGRAPHS}{_UNSPACED}]]+|{_RUN}|[\s\S]")
+_LETTERS = pre_tokenizers.Split(Regex(r"\p{L}"), "removed", invert=True)
+_UNSPACED_LETTERS = pre_tokenizers.Split(
+    Regex(rf"[\p{{L}}&&[{_IDEOGRAPHS}{_UNSPACED}]]"), "removed", invert=True
+)
 _IS_RUN = pre_tokenizers.Split(Regex(_RUN), "removed")
 
 
@@ -57,6 +61,20 @@ def split_text(text: str) -> list[str]:
 def is_unspaced(segment: str) -> bool:
     """Return whether a segment consists of letters of a script such as Thai."""
     return bool(segment) and not _IS_RUN.pre_tokenize_str(segment)
+
+
+def is_written_unspaced(texts: Iterable[str]) -> bool:
+    """Return whether most letters of texts are of scripts without spaces between words.
+
+    >>> is_written_unspaced(["红色的 disc"]), is_written_unspaced(["a red 圆"])
+    (False, False)
+    """
+    text = "".join(texts)
+    letters, unspaced = (
+        sum(len(part) for part, _ in split.pre_tokenize_str(text))
+        for split in (_LETTERS, _UNSPACED_LETTERS)
+    )
+    return unspaced > letters / 2
 
 
 def fit_vocabulary(segments: Mapping[str, int], vocab_size: int) -> Tokenizer:

@@ -33,6 +33,7 @@ from pinxit.evaluation.text_similarity import (
     signature,
 )
 from pinxit.evaluation.text_to_image import scenes_from_names
+from pinxit.models.inputs import texts_within_limit
 from pinxit.models.protocols import CanCaption, CanTranslate, HasText
 
 MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer give a warning
@@ -81,7 +82,7 @@ def baseline_metrics(
 
     The error of the gain is that of the difference, image by image.
     """
-    for name, metric in (("bleu", bleu_metric(language)), ("chrf", chrf_metric())):
+    for name, metric in (("bleu", bleu_metric(language, references)), ("chrf", chrf_metric())):
         baseline = corpus_score(metric, neighbours, references, groups)
         yield f"nn_baseline_{name}:{language}", baseline
         score = scores[f"{name}:{language}"]
@@ -119,7 +120,8 @@ def caption_retrieval_metrics(
 def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricValue]:
     """Yield for each language how close translations into it are to its captions.
 
-    Translations of one image from several languages are one group.
+    Captions longer than the model takes are cut, as in training; a pair of languages without a
+    common image is left out. Translations of one image from several languages are one group.
     """
     languages = model.text_tokenizer.languages
     image_groups = np.arange(len(images)) if images.groups is None else images.groups
@@ -130,16 +132,27 @@ def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricV
         for source in languages:
             if source == target or source not in images.captions:
                 continue
+            texts_to_translate = texts_within_limit(model, images.captions[source])
             captions = zip(
-                images.captions[source], all_captions(images, target), image_groups, strict=True
+                texts_to_translate, all_captions(images, target), image_groups, strict=True
             )
             pairs = [(a, b, group) for a, b, group in captions if a and b]
+            if not pairs:
+                continue
             texts = model.translate([a for a, _, _ in pairs], source=source, target=target)
             hypotheses += [translation.text for translation in texts]
             references += [b for _, b, _ in pairs]
             groups += [int(group) for _, _, group in pairs]
         if hypotheses:
             yield from text_metrics(hypotheses, references, target, groups=np.array(groups))
+
+
+def translation_warnings(model: HasText, images: Images) -> Iterator[str]:
+    """Yield a warning for each two languages that no image has captions in: not measured."""
+    for a, b in itertools.combinations(model.text_tokenizer.languages, 2):
+        columns = (images.captions.get(language, [""] * len(images)) for language in (a, b))
+        if not any(map(all, zip(*columns, strict=True))):
+            yield f"no image that is measured has captions in both {a} and {b}: left out"
 
 
 def text_metrics(
@@ -161,7 +174,7 @@ def text_metrics(
         for text, texts, equivalent in zip(hypotheses, references, accepted, strict=True)
     ]
     yield from proportion(f"caption_exact:{language}", is_exact, groups)
-    bleu = corpus_score(bleu_metric(language), hypotheses, references, groups)
+    bleu = corpus_score(bleu_metric(language, references), hypotheses, references, groups)
     yield f"bleu:{language}", bleu
     yield f"chrf:{language}", corpus_score(chrf_metric(), hypotheses, references, groups)
 
@@ -172,7 +185,8 @@ def text_signatures(images: Images, languages: Sequence[str]) -> dict[str, str]:
     for language in languages:
         references = [texts for texts in all_captions(images, language) if texts]
         if references:
-            signatures[f"bleu:{language}"] = signature(bleu_metric(language), references)
+            bleu = bleu_metric(language, references)
+            signatures[f"bleu:{language}"] = signature(bleu, references)
             signatures[f"chrf:{language}"] = signature(chrf_metric(), references)
     return signatures
 

@@ -14,7 +14,7 @@ from pinxit.data.scenes.scene import Scene
 from pinxit.evaluation.estimates import estimate_over
 from pinxit.evaluation.metrics import MetricValue, proportion, with_names
 from pinxit.evaluation.reconstruction import mse_per_image
-from pinxit.evaluation.scene_reader import parse_scene
+from pinxit.evaluation.scene_reader import can_read, parse_scene
 
 
 class EditCheck(NamedTuple):
@@ -25,9 +25,9 @@ class EditCheck(NamedTuple):
 
 
 def edits_from_names(images: Images) -> list[Edit] | None:
-    """Return the edits that pairs of `shapes-edits` show; None for other images."""
+    """Return the edits that pairs of `shapes-edits` in color show; None for other images."""
     matches = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
-    if not matches or not all(matches):
+    if not matches or not all(matches) or not can_read(images):
         return None
     return [random_edit(int(match[1]), int(match[2])) for match in matches if match]
 

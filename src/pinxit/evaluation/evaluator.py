@@ -251,32 +251,32 @@ class Evaluator:
         if isinstance(model, HasText):
             captions = self.test.captions
             self.protocol["unknown_words"] = captioning.unknown_words(model, captions)
+            self.warnings += text_to_image.grey_scene_warnings(self.model, self.test)
         if isinstance(model, CanDraw):
-            images, _ = self.caption_pairs
-            yield from text_to_image.text_to_image_metrics(self.drawings, images)
+            yield from text_to_image.text_to_image_metrics(self.drawings, self.caption_pairs[0])
         # what draws may edit as well, without having learned it from pairs
         if isinstance(model, CanEdit) and not (
             isinstance(model, CanDraw) and self.test.before is None
         ):
             yield from self.edits(model)
         if isinstance(model, CanCaption):
-            images, _ = self.caption_pairs
-            self.record_text_metrics(model)
+            images = self.record_text_metrics(model)
             with self.progress.stage(f"captions of {len(images):,} images"):
                 values = list(captioning.captioning_metrics(model, images, self.train_subset))
             self.warnings += captioning.repetition_warnings(dict(values))
             yield from values
         if isinstance(model, CanTranslate):
-            images, _ = self.caption_pairs
-            self.record_text_metrics(model)
+            images = self.record_text_metrics(model)
+            self.warnings += captioning.translation_warnings(model, images)
             with self.progress.stage(f"translations of {len(images):,} captions"):
                 yield from captioning.translation_metrics(model, images)
 
-    def record_text_metrics(self, model: HasText) -> None:
-        """Record the signatures of BLEU and chrF in the protocol."""
+    def record_text_metrics(self, model: HasText) -> Images:
+        """Record the signatures of BLEU and chrF; return the images with captions."""
         images, _ = self.caption_pairs
         languages = model.text_tokenizer.languages
         self.protocol["text_metrics"] = captioning.text_signatures(images, languages)
+        return images
 
     def edits(self, model: CanEdit) -> Iterator[MetricValue]:
         """Test images edited as their captions instruct."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from pinxit.errors import UsageError
 from pinxit.models import get_family
 from pinxit.runs import Run
 
@@ -13,9 +14,11 @@ def retrain_command(run: Run, changes: dict[str, Any], suffix: str) -> str:
     """Return a command that trains the run anew with options changed, into another folder.
 
     It is the run's own command, if that is known; else one with every option of the model that
-    is not the default.
+    is not the default. Options that have no effect beside the changed ones are left out.
     """
     words = _own_words(run)
+    for name in _list_idle_options(run, changes):
+        words = _without_flag(words, f"--{name.replace('_', '-')}")
     for name, value in changes.items():
         words = _without_flag(words, f"--{name.replace('_', '-')}")
         if value is not None and value != _default(run, name):
@@ -23,6 +26,17 @@ def retrain_command(run: Run, changes: dict[str, Any], suffix: str) -> str:
     words = _without_flag(_without_flag(words, "--out"), "-o")
     out = run.path.with_name(f"{run.path.name}-{suffix.replace('_', '-')}")
     return shlex.join([*words, "--out", str(out)])
+
+
+def _list_idle_options(run: Run, changes: dict[str, Any]) -> list[str]:
+    """Return the options of the model that have no effect with these changes."""
+    try:
+        changed = get_family(run.family).Config(**{**run.config["model"], **changes})
+    except UsageError:
+        return []
+    return [
+        need.option for need in getattr(changed, "option_needs", ()) if not need.is_met(changed)
+    ]
 
 
 def _own_words(run: Run) -> list[str]:

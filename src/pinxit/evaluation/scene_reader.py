@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from pinxit.data.images import Images
 from pinxit.data.scenes.scene import COLORS, SIZES, Scene, SceneObject
 
 MIN_INK = 40  # darkness, of 255, that makes a pixel part of a blob
@@ -83,6 +84,11 @@ def _draw_silhouette(
 
 
 # -- reading -----------------------------------------------------------------------------------
+
+
+def can_read(images: Images) -> bool:
+    """Return whether images have colors: objects are told apart by them."""
+    return images.channels == 3
 
 
 def parse_scene(pixels: Pixels) -> Scene:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
+from pinxit.data.captions import UNDETERMINED
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_from_sums
 
 if TYPE_CHECKING:  # sacrebleu is in the extra `text`
@@ -16,16 +17,28 @@ if TYPE_CHECKING:  # sacrebleu is in the extra `text`
     from sacrebleu.metrics.chrf import CHRF
 
 # sacrebleu's tokenizers for languages that are written without spaces: BLEU counts words
-UNSPACED_TOKENIZERS = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char"}
+UNSPACED_TOKENIZERS = {
+    **dict.fromkeys(("zh", "yue"), "zh"),
+    **dict.fromkeys(("ja", "th", "lo", "km", "my", "bo"), "char"),
+}
 
 References = Sequence[Sequence[str]]  # of each text, one or more
 
 
-def bleu_metric(language: str) -> BLEU:
-    """Return sacrebleu's BLEU: 13a tokens, or those of a language without spaces."""
+def bleu_metric(language: str, references: References) -> BLEU:
+    """Return sacrebleu's BLEU: 13a tokens, or those of a language without spaces.
+
+    In an undetermined language the references decide. Texts of fewer than 4 words count with the
+    n-grams that they have (effective order).
+    """
     from sacrebleu.metrics.bleu import BLEU
 
-    return BLEU(tokenize=UNSPACED_TOKENIZERS.get(language))
+    from pinxit.data.text_vocabulary import is_written_unspaced  # imports the extra `text`
+
+    tokenize = UNSPACED_TOKENIZERS.get(language.split("-")[0].lower())
+    if language == UNDETERMINED and is_written_unspaced(itertools.chain(*references)):
+        tokenize = "char"
+    return BLEU(tokenize=tokenize, effective_order=True)
 
 
 def chrf_metric() -> CHRF:

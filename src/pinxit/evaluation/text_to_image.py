@@ -18,7 +18,8 @@ from pinxit.data.scenes.scene import Scene, scene_from_name
 from pinxit.evaluation.estimates import Estimate, estimate_proportion
 from pinxit.evaluation.feature_space import TrainedSpace
 from pinxit.evaluation.metrics import MetricValue
-from pinxit.evaluation.scene_reader import SceneMatch, match_scenes, parse_scene
+from pinxit.evaluation.scene_reader import SceneMatch, can_read, match_scenes, parse_scene
+from pinxit.models.protocols import CanDraw, CanEdit, Model
 
 ATTRIBUTES = ("exact", "objects", "relations", "count", "shape", "color", "size")
 
@@ -30,14 +31,27 @@ def scenes_from_names(images: Images) -> list[Scene] | None:
     return [scene_from_name(name) for name in images.names] or None
 
 
+def readable_scenes(images: Images) -> list[Scene] | None:
+    """Return the scenes as `scenes_from_names` does, of images that the scene reader can read."""
+    return scenes_from_names(images) if can_read(images) else None
+
+
+def grey_scene_warnings(model: Model, images: Images) -> Iterator[str]:
+    """Yield a warning if a model generates scenes from texts that the reader cannot read."""
+    names = list(images.names) or [""]
+    is_scene = all(re.fullmatch(r"(shapes|edit)-\d+-\d+", name) for name in names)
+    if isinstance(model, CanDraw | CanEdit) and is_scene and not can_read(images):
+        yield "scenes are read in color only: it is unknown how well grey images show their texts"
+
+
 def text_to_image_metrics(drawings: Images, true: Images) -> Iterator[MetricValue]:
     """Yield how often drawings of scenes match their captions, by attribute.
 
     `t2i_relations` counts only images whose objects are correct. `t2i_reader_ceiling` is
     `t2i_exact` of the true images: it is below 1 if the scene reader errs. Yields nothing for
-    images that are not scenes.
+    images that are not scenes, and for grey ones.
     """
-    scenes = scenes_from_names(true)
+    scenes = readable_scenes(true)
     if scenes is None:
         return
     matches = _match_all(scenes, drawings)

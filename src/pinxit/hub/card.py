@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pinxit.console import format_number
 from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.hub.names import HubName
-from pinxit.hub.privacy import hub_dataset, public_source
+from pinxit.hub.privacy import hub_dataset, hub_name, public_source
 from pinxit.reports.formatting import format_estimate
 from pinxit.runs import Run
 
@@ -40,6 +40,8 @@ CALLS = {
     "reconstruct": 'run.reconstruct("image.png")',
 }
 BETTER = {"higher": "higher", "lower": "lower", "near 1": "near 1", "": ""}
+# metrics with a direction that rate the estimate of a likelihood, not the model
+DIAGNOSTICS = ("iw_gain", "pareto_k_share", "effective_samples")
 MAX_CELL = 200
 
 
@@ -71,7 +73,7 @@ def write_card(
         _introduction(run, evaluation),
         f"![Generated images]({options.sample})" if options.sample else "",
         _usage(name, abilities),
-        _evaluation(evaluation),
+        _evaluation(run, evaluation),
         _settings(run),
         "## Limits\n\nThe model has seen its training images only, and reproduces their gaps and "
         "biases.",
@@ -106,20 +108,45 @@ def _eval_results(run: Run, task: str | None, evaluation: Mapping[str, Any]) -> 
     """Return the metrics of the evaluation as the hub's `model-index`."""
     from huggingface_hub import EvalResult
 
-    dataset = public_source(run)
-    split = (evaluation.get("protocol") or {}).get("split")
+    protocol = evaluation.get("protocol") or {}
+    dataset, split = _dataset_of(run, protocol), protocol.get("split")
     return [
         EvalResult(
             task_type=task or "",
-            dataset_type=hub_dataset(run) or dataset,
+            dataset_type=hub_name(dataset) or dataset,
             dataset_name=dataset,
             dataset_split=str(split) if split else None,
             metric_type=metric,
-            metric_name=get_metric(metric).title,
+            metric_name=full_title(metric),
             metric_value=value,
         )
         for metric, value in _values(evaluation).items()
+        if is_result(metric)
     ]
+
+
+def _dataset_of(run: Run, protocol: Mapping[str, Any]) -> str:
+    return str(protocol.get("data") or public_source(run))
+
+
+def is_own_data(run: Run, protocol: Mapping[str, Any]) -> bool:
+    """Return whether the figures of a protocol were measured on the data of the training."""
+    own = (run.config.get("data") or {}).get("fingerprint")
+    measured = protocol.get("fingerprint")
+    if own and measured:
+        return own == measured
+    return _dataset_of(run, protocol) == public_source(run)
+
+
+def full_title(metric: str) -> str:
+    """Return the title of a metric with its group; titles alone occur more than once."""
+    entry = get_metric(metric)
+    return f"{entry.group}: {entry.title}"
+
+
+def is_result(metric: str) -> bool:
+    """Return whether a metric rates a model; others are baselines, counts and facts of the data."""
+    return bool(get_metric(metric).better) and metric.partition(":")[0] not in DIAGNOSTICS
 
 
 def _values(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -169,24 +196,26 @@ def _usage(name: HubName, abilities: Collection[str]) -> str:
             f'model = pinxit.load("{name}")  # the network, on arrays',
             "```",
             "",
-            "The weights are safetensors; nothing in this repository is a pickle.",
+            "The weights are safetensors; no file of the run is a pickle.",
         ]
     )
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> str:
+def _evaluation(run: Run, evaluation: Mapping[str, Any]) -> str:
     values, metrics = _values(evaluation), evaluation.get("metrics") or {}
     if not values:
         return ""
     protocol = evaluation.get("protocol") or {}
-    split, images = protocol.get("split"), protocol.get("images")
+    split, images = protocol.get("split"), protocol.get("test_images")
     of = f" of {images:,} images" if isinstance(images, int) else ""
     what = f"On the split `{code(split)}`{of}. " if split else ""
+    if not is_own_data(run, protocol):
+        what = f"Measured on other data: `{code(_dataset_of(run, protocol))}`. {what}"
     rows = []
     for metric, value in values.items():
         entry = get_metric(metric)
         number, error = format_estimate(value, metrics.get(f"{metric}_error"))
-        cells = (entry.title, number, error, entry.unit, BETTER[entry.better])
+        cells = (full_title(metric), number, error, entry.unit, BETTER[entry.better])
         rows.append(f"| {' | '.join(map(escape, cells))} |")
     warnings = [f"- {escape(text)}" for text in evaluation.get("warnings") or []]
     return "\n".join(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from pinxit.console import pluralize
 from pinxit.errors import PinxitError
-from pinxit.hub.privacy import Redactor, public_source
+from pinxit.hub.privacy import Redactor, public_name, public_source
 from pinxit.run_records import EvaluationRecord, RunConfig
 from pinxit.runs import EXAMPLES_FILE, FITTED_FILE, Run, evaluation_file
 from pinxit.training.previews import GENERATED, KINDS, read_titles
@@ -43,6 +44,7 @@ KEPT = {
     "explain.html": "shows images of your data",
     "explain.json": "numbers of pinxit explain",
 }
+GRID = re.compile(rf"samples/({'|'.join(KINDS)})-[0-9]{{7,}}\.png")
 IMAGE_TABLE = "values of single images, with the names of their files"
 UNKNOWN = "not part of a published run"
 
@@ -74,6 +76,14 @@ class Contents:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(entry.size for entry in self.files.values())
+
+
+def is_published_name(name: str) -> bool:
+    """Return whether `collect_contents`, or the card, can give a file this name."""
+    names = {CARD, "config.json", WEIGHTS, FITTED_FILE, *PRIORS, "metrics.csv", EXAMPLES_FILE}
+    names |= {"report.html", "samples/captions.txt", "samples/titles.json"}
+    names |= {evaluation_file(split) for split in SPLITS}
+    return name in names or bool(GRID.fullmatch(name))
 
 
 def collect_contents(run: Run, with_images: bool = False) -> Contents:
@@ -148,7 +158,8 @@ def public_evaluation(run: Run, record: EvaluationRecord, redactor: Redactor) ->
         if name in public:
             public[name] = redactor.value(public[name])
     if "protocol" in public:
-        public["protocol"]["data"] = public_source(run)
+        data = record["protocol"].get("data")
+        public["protocol"]["data"] = public_source(run) if data is None else public_name(str(data))
     if public.get("verdict"):
         public["verdict"]["command"] = ""
     return public

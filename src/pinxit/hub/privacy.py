@@ -107,11 +107,15 @@ def _own_names() -> set[str]:
 
 
 def public_source(run: Run) -> str:
-    """Return the name of a run's data that may be published: without folders.
+    """Return the name of the data of a run's training that may be published."""
+    return public_name(_source_of(run))
+
+
+def public_name(source: str) -> str:
+    """Return the name of a source that may be published: without folders.
 
     A known data set and one of the hub keep their names.
     """
-    source = str((run.config.get("data") or {}).get("source") or "")
     if source.split(":")[0] in list_source_names() or HUB_SOURCE.fullmatch(source):
         return source
     return last_part(source) if source else UNNAMED
@@ -119,5 +123,14 @@ def public_source(run: Run) -> str:
 
 def hub_dataset(run: Run) -> str | None:
     """Return `owner/name` of the dataset of the hub that a run was trained on."""
-    match = HUB_SOURCE.fullmatch(str((run.config.get("data") or {}).get("source") or ""))
+    return hub_name(_source_of(run))
+
+
+def hub_name(source: str) -> str | None:
+    """Return `owner/name` of a source that is a dataset of the hub."""
+    match = HUB_SOURCE.fullmatch(source)
     return match[1] if match else None
+
+
+def _source_of(run: Run) -> str:
+    return str((run.config.get("data") or {}).get("source") or "")

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,15 @@ from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
 from pinxit.hub.card import LIBRARY, CardOptions, write_card
-from pinxit.hub.contents import CARD, FITTED_FILE, WEIGHTS, Contents, Entry, collect_contents
+from pinxit.hub.contents import (
+    CARD,
+    FITTED_FILE,
+    WEIGHTS,
+    Contents,
+    Entry,
+    collect_contents,
+    is_published_name,
+)
 from pinxit.hub.failures import explain_failure
 from pinxit.hub.names import MESSAGE, HubName, parse_hub_name
 from pinxit.runs import Run
@@ -192,8 +200,9 @@ def _publish(target: HubName, contents: Contents, options: PushOptions) -> str:
     if target.revision is not None:
         api.create_branch(repo, branch=target.revision, exist_ok=True)
         info = api.model_info(repo, revision=target.revision)
+        _check_repository(info, options)
     old = {sibling.rfilename for sibling in info.siblings or []}
-    stale = sorted(name for name in old - contents.files.keys() if _is_of_run(name))
+    stale = find_stale(old, info.library_name, contents.files)
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(name, entry.content) for name, entry in contents.files.items()
     ]
@@ -225,13 +234,14 @@ def _check_repository(info: ModelInfo, options: PushOptions) -> None:
         )
 
 
-def _is_of_run(name: str) -> bool:
-    """Return whether a file of a repository is one that a run may have sent."""
-    first = name.split("/")[0]
-    known = {"config.json", "metrics.csv", "examples.json", "report.html", "samples"}
-    return first in known or bool(
-        re.fullmatch(r"evaluation(-\w+)?\.json|[\w-]+\.safetensors", name)
-    )
+def find_stale(old: Iterable[str], library: str | None, sent: Container[str]) -> list[str]:
+    """Return the files that an earlier commit of a run sent and this one does not.
+
+    None of a repository whose card names another library, or none: they are another model's.
+    """
+    if library != LIBRARY:
+        return []
+    return sorted(name for name in old if name not in sent and is_published_name(name))
 
 
 def _check_complete(api: HfApi, target: HubName, commit: str, contents: Contents) -> None:

@@ -16,7 +16,13 @@ from pinxit.data.images import Images
 from pinxit.data.skipped import without_system_files
 from pinxit.errors import UsageError
 from pinxit.extras import require_extra
-from pinxit.mapping.blocks import check_parts, compute_here, parse_shard, record_skipped
+from pinxit.mapping.blocks import (
+    check_engine,
+    check_parts,
+    compute_here,
+    parse_shard,
+    record_skipped,
+)
 from pinxit.mapping.job import Job, JobSpec, hash_model
 from pinxit.mapping.output import (
     Record,
@@ -82,8 +88,7 @@ def map_images(
     index, number = (0, 1) if shard is None else parse_shard(shard)
     if block_size < 1:
         raise UsageError(f"block_size must be 1 or more, not {block_size}.")
-    if address is not None and engine != "ray":
-        raise UsageError("address is that of a Ray cluster: it needs engine ray.")
+    check_engine(engine, address)
     require_extra("parquet", "a folder of Parquet files")
     if engine == "ray":
         require_extra("ray", "engine ray", "give each machine a shard i/n")

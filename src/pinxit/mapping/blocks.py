@@ -24,6 +24,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
     Raises UsageError for another text.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"shard is i/n such as '0/4', not {text!r}.")
     index, slash, number = text.partition("/")
     if not (slash and index.isdecimal() and number.isdecimal() and int(number) > 0):
         raise UsageError(f"shard is i/n such as 0/4, not '{text}'.")
@@ -31,6 +33,14 @@ def parse_shard(text: str) -> tuple[int, int]:
         last = int(number) - 1
         raise UsageError(f"shard is 0/{number} to {last}/{number}, counted from 0, not '{text}'.")
     return int(index), int(number)
+
+
+def check_engine(engine: str, address: str | None) -> None:
+    """Raise UsageError for an engine that is none, and for the address of one that has none."""
+    if engine not in ("local", "ray"):
+        raise UsageError(f"engine is local or ray, not {engine!r}.")
+    if address is not None and engine != "ray":
+        raise UsageError("address is that of a Ray cluster: it needs engine ray.")
 
 
 def compute_block(job: Job, block: int) -> int:

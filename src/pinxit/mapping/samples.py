@@ -33,9 +33,9 @@ from pinxit.data.shards.split_counts import ShardCount
 from pinxit.data.shards.write import ChecksumFile, describe_shard, shard_name
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
-from pinxit.mapping.blocks import parse_shard
+from pinxit.mapping.blocks import check_engine, parse_shard
 from pinxit.mapping.job import hash_model
-from pinxit.models.generation import GenerationParams, SamplesFromCaptions
+from pinxit.models.generation import GenerationParams, SamplesFromCaptions, SamplesFromLabels
 from pinxit.nn.device import resolve_device
 from pinxit.nn.rng import mix_seed, per_image_seeds
 from pinxit.runs import Run
@@ -113,8 +113,9 @@ def sample_shards(
 ) -> SampleResult:
     """Generate images into a folder of WebDataset shards with a manifest.
 
-    A model of labels draws a label for each image, all with equal probability, unless `label` is
-    given; it is in the shard, and so is the caption of which a flow of captions generates an image.
+    A model of labels draws a label for each image, unless `label` is given: a flow as often as in
+    its training, as in `sample`, others all with equal probability. It is in the shard, and so is
+    the caption of which a flow of captions generates an image.
     A call with the same arguments goes on where one was interrupted. `shard` i/n takes every n-th
     shard from i on, counted from 0; the engine `ray` computes on the cluster at `address`.
 
@@ -127,8 +128,7 @@ def sample_shards(
             raise UsageError(f"{name} must be 1 or more, not {value}.")
     if not isinstance(params.seed, int):
         raise UsageError("shards are generated from one seed.")
-    if address is not None and engine != "ray":
-        raise UsageError("address is that of a Ray cluster: it needs engine ray.")
+    check_engine(engine, address)
     if engine == "ray":
         require_extra("ray", "engine ray", "give each machine a shard i/n")
     with contextlib.ExitStack() as stack:
@@ -236,14 +236,16 @@ def generate(
         number = min(size, first + count - start)
         params = dataclasses.replace(spec.params, start=spec.params.start + start)
         labels = _choose_labels(model, spec, params, number)
+        images = _sample(model, params, number, labels)
         captions: Sequence[Mapping[str, str]] = [{}] * number
+        own_labels: Sequence[str | None] = labels or [None] * number
         if labels is None and isinstance(model, SamplesFromCaptions):
             texts = model.captions_of_samples(number, params)
-            captions = [{language: text} for text, language in texts] or captions
-        images = _sample(model, params, number, labels)
+            captions = [{language: text} if text else {} for text, language in texts] or captions
+        if labels is None and isinstance(model, SamplesFromLabels):
+            own_labels = model.labels_of_samples(number, params) or own_labels
         for i, pixels in enumerate(images.pixels):
-            label = None if labels is None else labels[i]
-            name = f"{start + i:08d}.png"
+            label, name = own_labels[i], f"{start + i:08d}.png"
             yield (
                 start + i,
                 pixels,
@@ -254,12 +256,17 @@ def generate(
 def _choose_labels(
     model: Any, spec: SampleSpec, params: GenerationParams, count: int
 ) -> list[str] | None:
-    """Return the label of each image: the given one, or one drawn by the image's own seed."""
+    """Return the label of each image: the given one, or one drawn by the image's own seed.
+
+    None for a model without labels, and for one that chooses them itself.
+    """
     if spec.label is not None:
         return [spec.label] * count
     if not is_label_conditional(model):
         return None
     names = model.info.label_names
+    if isinstance(model, SamplesFromLabels) and model.labels_of_samples(1, params) is not None:
+        return None
     seeds = per_image_seeds(params.seed, count, params.start)
     return [names[mix_seed(seed, LABEL_STREAM) % len(names)] for seed in seeds]
 

@@ -7,6 +7,7 @@ copies are never in different splits, and the two images of a pair are joined.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,10 +116,19 @@ def of_images(images: Images, split: str) -> MappedImages:
         if not len(numbers):
             raise UsageError(f"{images.source} has no images of the split '{split}'.")
         # images that cannot be read are found when their block is: also those of the sample
-        return MappedImages(images, numbers, images.fingerprint, images.source, ())
+        return MappedImages(images, numbers, _identify_stream(images), images.source, ())
     rows, _ = select_rows(images, split)
     fingerprint = images.fingerprint or compute_fingerprint(images)
     return MappedImages(images, rows.rows, fingerprint, images.source, images.skipped)
+
+
+def _identify_stream(images: Images) -> str:
+    """Return a hash of a stream with the checksum or the time of each of its shards."""
+    assert images.stream is not None
+    digest = hashlib.blake2b(images.fingerprint.encode(), digest_size=16)
+    for version in images.stream.versions():
+        digest.update(f"{version} ".encode())
+    return digest.hexdigest()
 
 
 def open_images(run: Run, data: Sequence[str], split: str, *, progress: bool) -> MappedImages:

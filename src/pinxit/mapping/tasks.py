@@ -11,8 +11,10 @@ import numpy as np
 
 from pinxit.data.image_rows import MAX_BATCH_IMAGES
 from pinxit.data.images import Images
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
+from pinxit.models.text_options import LENGTH_PENALTY, NUM_BEAMS, resolve_beam_search
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,13 +51,14 @@ def resolve_options(task: str, options: Options) -> dict[str, Any]:
         users = [other for other, known in TASKS.items() if name in known.defaults]
         raise UsageError(f"{name} is an option of {' and '.join(users)}, not of {task}.")
     resolved = {**defaults, **given}
+    check_seed(resolved.get("seed", 0))
     for name in ("samples", "num_captions", "num_beams"):
         if resolved.get(name, 1) < 1:
             raise UsageError(f"{name} must be 1 or more, not {resolved[name]}.")
     if task == "caption":
-        params = _params(resolved, 0)
-        if params.temperature is None and (params.top_k is not None or params.top_p is not None):
-            raise UsageError("top_k and top_p need temperature: beam search does not sample.")
+        names = ("num_beams", "length_penalty", "num_captions")
+        search = {name: given[name] for name in names if name in given}
+        resolve_beam_search(_params(resolved, 0), **search)
     return resolved
 
 
@@ -86,14 +89,16 @@ def _score_batch(options: Options) -> int:
 def _caption(model: Any, images: Images, first: int, options: Options) -> Columns:
     import pyarrow as pa
 
-    count = options["num_captions"]
+    count, search = options["num_captions"], {}
+    if options["temperature"] is None:
+        search["num_beams"] = max(options["num_beams"], count)
+        search["length_penalty"] = options["length_penalty"]
     rows = model.caption(
         images,
         _params(options, first),
         language=options["language"] or model.text_tokenizer.default_language,
-        num_beams=max(options["num_beams"], count),
         num_captions=count,
-        length_penalty=options["length_penalty"],
+        **search,
     )
     texts = [[caption.text for caption in row] for row in rows]
     log_probs = [[float(caption.log_prob) for caption in row] for row in rows]
@@ -144,7 +149,8 @@ TASKS = {
     "caption": Task(
         _caption,
         {
-            **{"language": None, "num_captions": 1, "num_beams": 4, "length_penalty": 0.6},
+            **{"language": None, "num_captions": 1},
+            **{"num_beams": NUM_BEAMS, "length_penalty": LENGTH_PENALTY},
             **{"temperature": None, "top_k": None, "top_p": None, "seed": 0},
         },
         batch_images=lambda options: 64,

@@ -106,7 +106,17 @@ def num_patches_by_size(info: DatasetInfo) -> dict[int, int]:
 def choose_num_heads(width: int) -> int:
     """Return the largest number of attention heads with a head dimension of at least 32.
 
-    At least 64 for a width of 512 and above.
+    At least 64 for a width of 512 and above. The head dimension is even if the width is.
     """
     max_heads = max(1, width // (64 if width >= 512 else 32))
-    return next(heads for heads in range(max_heads, 0, -1) if width % heads == 0)
+    fitting = [heads for heads in range(max_heads, 0, -1) if width % heads == 0]
+    return next((heads for heads in fitting if width // heads % 2 == 0), fitting[0])
+
+
+def check_rotary(width: int, heads: int) -> None:
+    """Raises UsageError for a head dimension that rotary positions cannot split into pairs."""
+    if width % heads == 0 and width // heads % 2:
+        raise UsageError(
+            f"heads {heads} of width {width} have the odd dimension {width // heads}; rotary "
+            f"positions need an even one, as of width {width + heads}."
+        )

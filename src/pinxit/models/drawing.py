@@ -13,7 +13,7 @@ from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.generation import GenerationParams, resolve_params
-from pinxit.models.inputs import check_images, check_reranker
+from pinxit.models.inputs import check_guidance, check_images, check_reranker, rerank_languages
 from pinxit.models.results import TokenAttention
 from pinxit.nn.rng import mix_seed, per_image_seeds
 
@@ -25,7 +25,15 @@ class _TextInput:
     """A model that generates images from texts. It comes after the model among the base classes."""
 
     info: DatasetInfo
-    default_guidance: ClassVar[float] = 1.0
+    config: Any  # with `caption_dropout`
+
+    @property
+    def default_guidance(self) -> float:
+        """The guidance of images from text if none is given."""
+        return 1.0
+
+    def _check_guidance(self, params: GenerationParams) -> None:
+        check_guidance(params, self.config.caption_dropout)
 
     def check_texts(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
         """Return texts and their languages, as `TextEmbedding.check` does."""
@@ -73,10 +81,16 @@ class Drawing(_TextInput):
         language: str | None,
         options: dict[str, Any],
     ) -> tuple[CaptionBatch, GenerationParams]:
-        params = resolve_params(params, options, self.draw_options, guidance=self.default_guidance)
-        if params.reranker is not None:
-            check_reranker(params.reranker, self.info)
-        return self.check_texts(captions, language), params
+        resolved = resolve_params(
+            params, options, self.draw_options, guidance=self.default_guidance
+        )
+        self._check_guidance(resolved)
+        if resolved.reranker is not None:
+            check_reranker(resolved.reranker, self.info)
+        texts = self.check_texts(captions, language)
+        if resolved.reranker is not None:
+            rerank_languages(resolved.reranker, texts.languages)  # raises before anything is drawn
+        return texts, resolved
 
     def _draw(
         self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
@@ -136,6 +150,7 @@ class Editing(_TextInput):
         params = resolve_params(
             params, options, self.edit_options, self.edit_temperature, self.default_guidance
         )
+        self._check_guidance(params)
         texts = self.check_texts(instructions, language)
         return check_images(self.info, images), texts, params
 

@@ -14,9 +14,11 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ LEVELS = (*SEEDED, "level_temperatures")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
 
+INTEGERS = ("top_k", "best_of", "steps", "start")
+NUMBERS = ("temperature", "top_p", "guidance", "strength")
 MAX_STEPS = 1_000  # from noise to image: more change nothing that can be seen
 
 
@@ -39,6 +43,7 @@ class Reranker(Protocol):
     """Scores images by log p(text | image) in nats: any model that `CanCaption`."""
 
     info: DatasetInfo
+    text_tokenizer: Any  # TextTokenizer; the command line evaluates these types without torch
 
     def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
@@ -51,6 +56,15 @@ class SamplesFromCaptions(Protocol):
 
     def captions_of_samples(self, n: int, params: GenerationParams) -> list[tuple[str, str]]:
         """Return the caption and its language of each image of `sample`; [] if it has none."""
+        ...
+
+
+@runtime_checkable
+class SamplesFromLabels(Protocol):
+    """Its samples have the labels of images of the training."""
+
+    def labels_of_samples(self, n: int, params: GenerationParams) -> list[str | None] | None:
+        """Return the label of each image of `sample`; [] if it has none, None if it is unknown."""
         ...
 
 
@@ -89,6 +103,9 @@ class GenerationParams:
     start: int = 0
 
     def __post_init__(self) -> None:
+        self._check_types()
+        for seed in (self.seed,) if isinstance(self.seed, int) else self.seed:
+            check_seed(seed)
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {self.temperature}.")
         for value in self.level_temperatures or ():
@@ -114,6 +131,18 @@ class GenerationParams:
             raise UsageError(f"best_of must be at least 1, not {self.best_of}.")
         if self.reranker is not None and self.best_of < 2:
             raise UsageError("a reranker needs best_of 2 or more.")
+
+    def _check_types(self) -> None:
+        for names, kind in ((INTEGERS, Integral), (NUMBERS, Real)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                    what = "an integer" if kind is Integral else "a number"
+                    raise UsageError(f"{name} is {what}, not {value!r}.")
+        is_list = hasattr(self.seed, "__iter__") and not isinstance(self.seed, str)
+        seeds: Any = self.seed if is_list else (self.seed,)
+        if not all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
+            raise UsageError(f"seed is an integer, or one for each image, not {self.seed!r}.")
 
     def overrides(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, by name."""
@@ -143,11 +172,25 @@ def resolve_params(
         raise UnusedOptionError(unused, sorted(used))
     if params.level_temperatures is not None:
         temperature = None
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         params,
         temperature=temperature if params.temperature is None else params.temperature,
         guidance=guidance if params.guidance is None else params.guidance,
     )
+    if resolved.temperature == 0:
+        _check_greedy(resolved)
+    return resolved
+
+
+def _check_greedy(params: GenerationParams) -> None:
+    """Raise UsageError for options that change nothing at temperature 0."""
+    values = {"best_of": params.best_of > 1, "top_k": params.top_k, "top_p": params.top_p}
+    names = [name for name, value in values.items() if value and (name, value) != ("top_p", 1)]
+    if names:
+        verb = "needs" if len(names) == 1 else "need"
+        raise UsageError(
+            f"{' and '.join(names)} {verb} a temperature above 0: at 0 all candidates are equal."
+        )
 
 
 def preview_options(model: object) -> dict[str, Any]:

@@ -287,9 +287,9 @@ class CanCaption(HasText, Protocol):
         params: GenerationParams | None = None,
         *,
         language: str | None = None,
-        num_beams: int = 4,
+        num_beams: int | None = None,
         num_captions: int = 1,
-        length_penalty: float = 0.6,
+        length_penalty: float | None = None,
         **options: Any,
     ) -> list[list[ScoredText]]: ...
     def caption_log_prob(

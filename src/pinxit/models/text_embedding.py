@@ -50,9 +50,10 @@ class TextEmbedding(nn.Module):
             [EOS] if text is None else self._tokenize_text(text, language, truncate)
             for text, language in zip(texts, languages, strict=True)
         ]
-        longest = max(map(len, rows))
+        longest = max(map(len, rows), default=1)
         rows = [row + [PAD] * (longest - len(row)) for row in rows]
-        return torch.tensor(rows, device=self.token_embed.weight.device)
+        tokens = torch.tensor(rows, dtype=torch.long, device=self.token_embed.weight.device)
+        return tokens.reshape(len(rows), longest)
 
     def _tokenize_text(self, text: str, language: str, truncate: bool) -> list[int]:
         tokens = self.tokenizer.encode(text)

@@ -50,8 +50,9 @@ def quantize(
     if kind == "levels":
         level = torch.arange(256, device=patches.device)[:, None]
         return (level - palette[:, 0].long()).abs().argmin(1)[patches[..., 0].long()]
-    x, entries = patches.float() - 128, palette.float() - 128
-    return (entries.square().sum(1) - 2 * x @ entries.T).argmin(-1)
+    with torch.autocast(patches.device.type, enabled=False):  # the same in any precision
+        x, entries = patches.float() - 128, palette.float() - 128
+        return (entries.square().sum(1) - 2 * x @ entries.T).argmin(-1)
 
 
 def dequantize(

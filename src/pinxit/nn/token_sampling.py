@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pinxit.errors import UsageError
 
+MIN_TEMPERATURE = 1e-37  # a smaller one would be 0 in float32, and its inverse infinite
+
 
 class TokenOptions(Protocol):
     """The generation parameters that token sampling uses."""
@@ -52,7 +54,10 @@ class SamplingParams:
 
         After top-p they sum to less than 1; `sample` divides by the sum.
         """
-        logits = logits.float() if self.temperature == 1 else logits.float() / self.temperature
+        logits = logits.float()
+        if self.temperature != 1:
+            logits = logits - logits.amax(-1, keepdim=True)  # none overflows above 0
+            logits = logits / min(max(self.temperature, MIN_TEMPERATURE), 1 / MIN_TEMPERATURE)
         if self.top_k is not None and self.top_k < logits.shape[-1]:
             logits = logits.masked_fill(~_is_top_k(logits, self.top_k), -math.inf)
         probs = logits.softmax(-1)

@@ -65,7 +65,7 @@ class Exported:
 
     def lines(self) -> list[str]:
         """Return the parts with their inputs, outputs, sizes and differences."""
-        lines = []
+        lines: list[str] = []
         for part in self.parts:
             lines += [f"{part.name}: {part.summary}", *_describe(part, self)]
         return lines + [f"{name} cannot be exported: {reason}" for name, reason in self.left_out]
@@ -118,21 +118,35 @@ def export(
     model = run.load("cpu")
     chosen = choose_parts(model, part, run.family, every=output.every_part)
     output.check([each.name for each in chosen], overwrite=overwrite)
+    from pinxit.models.export_parts import RefusedPart
     from pinxit.onnx_export.images import read_samples
+    from pinxit.onnx_export.quantize import NothingToQuantize
 
     samples = read_samples(run, model, images)
     if int8 and samples.calibration is None:
-        raise UsageError("--int8 is measured on images, and the run's data is not here; name DATA.")
+        raise UsageError(
+            "--int8 is measured on images, and the run's data is not here; name DATA.\n"
+            f"The reason: {samples.missing}."
+        )
+    every = output.every_part and part is None
+    refused = list(list_refused_parts(model, run.family)) if every else []
     contents, parts = {}, []
     for each in chosen:
-        contents[each.name], made = _export_part(
-            run, each, samples, opset, output.file(each.name), int8=int8
-        )
+        try:
+            contents[each.name], made = _export_part(
+                run, each, samples, opset, output.file(each.name), int8=int8
+            )
+        except NothingToQuantize:
+            if not every:
+                raise
+            refused.append(RefusedPart(each.name, "it has no weights to quantize; without --int8"))
+            continue
         parts.append(made)
+    if not parts:
+        raise UsageError("no part of this run has weights to quantize; leave --int8 out.")
     output.write(contents)
-    path = output.path if output.every_part and part is None else output.file(chosen[0].name)
-    left_out = list_refused_parts(model, run.family) if output.every_part and part is None else ()
-    return Exported(path, opset, samples.description, tuple(parts), left_out)
+    path = output.path if every else output.file(chosen[0].name)
+    return Exported(path, opset, samples.description, tuple(parts), tuple(refused))
 
 
 def export_bytes(run: Run, model: Any, part: str, images: Images | None = None) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models.inputs import check_images
 from pinxit.models.protocols import HasText
 from pinxit.runs import Run
 from pinxit.sampling.inputs import load_run_data, match_labels, select_rows
@@ -23,19 +24,24 @@ class Samples(NamedTuple):
     compared: Batch  # of NUM_IMAGES rows; fewer images are repeated
     calibration: Batch | None  # None: the images are random
     description: str
+    missing: str = ""  # why the run's data cannot be read
 
 
 def read_samples(run: Run, model: Any, images: Images | None) -> Samples:
     """Return validation images of the run's data, test images without them, or of `images` all.
 
-    Where the run's data cannot be read, random images.
+    Where the run's data cannot be read, random images, and why. Raises UsageError for `images` of
+    another size than the model takes, and for none.
     """
     try:
         images = load_run_data(run, progress=False) if images is None else images
-    except PinxitError:
-        return Samples(
-            random_batch(model), None, f"{NUM_IMAGES} random images: the run's data is not here"
-        )
+    except PinxitError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        description = f"{NUM_IMAGES} random images: the run's data is not here ({reason})"
+        return Samples(random_batch(model), None, description, reason)
+    if len(images) == 0:
+        raise UsageError("there are no images to compare on.")
+    check_images(model.info, images[:1])
     images = match_labels(model, images)
     compared = _rows_of(images, ("validation", "test", "all"))
     return Samples(

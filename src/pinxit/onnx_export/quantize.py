@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 QUANTIZED = ("Conv", "MatMul", "Gemm")
 
 
+class NothingToQuantize(UsageError):
+    """A part has no weights that 8 bits would make smaller."""
+
+
 class Loss(NamedTuple):
     """What quantization changes of an output, on images that it was not calibrated with."""
 
@@ -39,14 +43,16 @@ class Loss(NamedTuple):
 
 
 def quantize(model: ModelProto, part: ExportPart, examples: Sequence[Example]) -> ModelProto:
-    """Return the model with int8 weights. Raises UsageError if nothing can be quantized."""
+    """Return the model with int8 weights. Raises NothingToQuantize if it has no weights."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     kinds = {node.op_type for node in model.graph.node}
     if not kinds & set(QUANTIZED):
-        raise UsageError(f"the part '{part.name}' has no weights to quantize; leave --int8 out.")
+        raise NothingToQuantize(
+            f"the part '{part.name}' has no weights to quantize; leave --int8 out."
+        )
     with tempfile.TemporaryDirectory() as folder, silence():
         names = ("original.onnx", "float.onnx", "int8.onnx")
         original, source, target = (Path(folder) / name for name in names)

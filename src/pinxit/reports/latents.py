@@ -29,7 +29,8 @@ from pinxit.reports.sections import (
     shrink_images,
 )
 from pinxit.sampling.inputs import is_label_conditional
-from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity, from_noise, traverse
+from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity, traverse
+from pinxit.sampling.prior_noise import from_noise
 
 MAX_LATENTS, NUM_STEPS = 8, 13  # of the traversals: from -3 to 3 in steps of 0.5
 NUM_RANKING_IMAGES = 200  # images by which the traversals rank the latents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import html
 import os
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit import console
-from pinxit.data.typed_json import decode_json
+from pinxit.data.typed_json import convert_json, decode_json
 from pinxit.errors import PinxitError
 
 if TYPE_CHECKING:
     from pinxit.runs import Run
 
+DAMAGED = (ValueError, AttributeError, TypeError, LookupError, ArithmeticError)
 MAX_DEPTH = 3  # levels of folders that are searched
 
 
@@ -91,11 +93,11 @@ def summarize(path: Path) -> RunSummary:
         config = run.config
         trained = config.get("trained") or _read_progress(run)
         score_name, score, unit = _score(run, trained)
-        return RunSummary(
+        summary = RunSummary(
             path=str(path),
             family=run.family,
             data=(config.get("data") or {}).get("source"),
-            created=config.get("created") or _last_change(path),
+            created=_read_time(config.get("created")) or _last_change(path),
             steps=trained.get("steps"),
             seconds=trained.get("seconds"),
             score=score,
@@ -104,7 +106,9 @@ def summarize(path: Path) -> RunSummary:
             finished=bool(config.get("finished")),
             evaluated=bool(run.evaluation()),
         )
-    except (PinxitError, OSError, ValueError, AttributeError, TypeError) as error:
+        # one value of another type would end the table of all runs
+        return convert_json(dataclasses.asdict(summary), RunSummary, f"{path}/config.json")
+    except (PinxitError, OSError, *DAMAGED) as error:
         text = str(error) if isinstance(error, PinxitError) else f"config.json: {error}"
         return RunSummary(str(path), created=_last_change(path), error=text)
 
@@ -116,7 +120,7 @@ def _read_progress(run: Run) -> dict[str, Any]:
         return {}
     losses = [row["val_loss"] for row in rows if "val_loss" in row]
     best = {"best_validation_loss": min(losses)} if losses else {}
-    return {"steps": int(rows[-1]["step"]), "seconds": rows[-1]["seconds"], **best}
+    return {"steps": int(rows[-1]["step"]), "seconds": rows[-1].get("seconds"), **best}
 
 
 def _score(run: Run, trained: Mapping[str, Any]) -> tuple[str | None, float | None, str | None]:
@@ -136,9 +140,22 @@ def _score(run: Run, trained: Mapping[str, Any]) -> tuple[str | None, float | No
     return "validation loss", loss, trained.get("unit")
 
 
-def _last_change(path: Path) -> str:
-    time = (path / "config.json").stat().st_mtime
-    return datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat(timespec="seconds")
+def _read_time(text: Any) -> str | None:
+    """Return a time as ISO 8601 in UTC; None if it is none."""
+    try:
+        time = datetime.datetime.fromisoformat(text)
+        known = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+        return known.astimezone(datetime.UTC).isoformat(timespec="seconds")
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _last_change(path: Path) -> str | None:
+    try:
+        time = (path / "config.json").stat().st_mtime
+        return datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat(timespec="seconds")
+    except (OSError, ValueError, OverflowError):  # removed meanwhile, or no time that a clock has
+        return None
 
 
 # -- the table -------------------------------------------------------------------------------------

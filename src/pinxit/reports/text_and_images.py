@@ -9,7 +9,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.editing import check_edit, edits_from_names
 from pinxit.evaluation.retrieval import nearest_images
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
-from pinxit.evaluation.text_to_image import scenes_from_names
+from pinxit.evaluation.text_to_image import readable_scenes
 from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanTranslate, HasText
 from pinxit.reports.context import ReportContext
@@ -87,7 +87,7 @@ def _draw(
 
 def _count_correct(generated: Images, images: Images) -> list[int] | None:
     """Return how many samples of each caption show its scene; None if the images are not scenes."""
-    scenes = scenes_from_names(images)
+    scenes = readable_scenes(images)
     if scenes is None:
         return None
     counts = []

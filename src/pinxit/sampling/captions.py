@@ -11,6 +11,7 @@ from pinxit.data.images import Images
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanCaption
 from pinxit.models.results import ScoredText
+from pinxit.sampling.inputs import match_labels
 
 CAPTION_BATCH = 64  # images; a multiple of what a model decodes at a time
 
@@ -28,5 +29,5 @@ def caption_images(
     params, done = params or GenerationParams(), 0
     for batch in ImageRows.of(images).batches(CAPTION_BATCH):
         own = dataclasses.replace(params, start=params.start + done)
-        yield from model.caption(batch, own, **options)
+        yield from model.caption(match_labels(model, batch), own, **options)
         done += len(batch)

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from pinxit.console import echo
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.unicode_forms import utf8_path
-from pinxit.errors import UsageError, describe_os_error
+from pinxit.errors import PinxitError, UsageError, describe_os_error
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import label_index
 from pinxit.models.latent_densities import (
@@ -63,7 +63,8 @@ def sample_fitted(
     """
     require_posterior_density(model, f"--prior {prior}")
     resolved = resolve_params(params, {}, SEEDED)
-    assert isinstance(resolved.seed, int)
+    if not isinstance(resolved.seed, int):
+        raise UsageError("samples of a fitted prior have one seed, not one for each image.")
     assert resolved.temperature is not None
     return sample_from_density(
         model,
@@ -114,13 +115,13 @@ def load_or_fit_prior(
 ) -> Density:
     """Return the prior kept in the run folder; fitted to the run's own images if there is none.
 
-    Raises PinxitError if these cannot be found any more.
+    Raises PinxitError if these cannot be found any more, or have changed since the training.
     """
     digest = hash_weights(run)
     kept = _load_prior(run, kind, digest)
     if kept is not None:
         return kept
-    train, valid = select_for_fitting(load_run_data(run, progress=progress))
+    train, valid = select_for_fitting(_load_own_images(run, progress))
     if progress and len(train) >= LONG_FIT_IMAGES:
         echo(
             f"fitting {NAMES[kind]} to the latents of {len(train):,} images, once for these weights"
@@ -133,10 +134,29 @@ def load_or_fit_prior(
     return density
 
 
+def _load_own_images(run: Run, progress: bool) -> Images:
+    images, trained = load_run_data(run, progress=progress), _fingerprint_of(run)
+    if trained and images.fingerprint and trained != images.fingerprint:
+        raise PinxitError(
+            f"{images.source or 'these images'} are not what {run.path} was trained on, to which a "
+            "prior is fitted.\nPut the images of the training back, or train a new run."
+        )
+    return images
+
+
+def _fingerprint_of(run: Run) -> str:
+    return (run.config.get("data") or {}).get("fingerprint") or ""
+
+
 def keep_prior(run: Run, density: Density, digest: str) -> None:
     """Write the prior to the run folder."""
     tensors = {name: tensor.contiguous() for name, tensor in density.tensors().items()}
-    run.write(_file_name(density.kind), save(tensors, {"weights": digest, "fit": FIT}))
+    run.write(_file_name(density.kind), save(tensors, _facts(run, digest)))
+
+
+def _facts(run: Run, digest: str) -> dict[str, str]:
+    """Return what a file says of its prior: weights, way of fitting and set of images."""
+    return {"weights": digest, "fit": FIT, "images": _fingerprint_of(run)}
 
 
 def hash_weights(run: Run) -> str:
@@ -155,7 +175,9 @@ def _load_prior(run: Run, kind: FittedPrior, digest: str) -> Density | None:
         return None
     try:
         with utf8_path(file) as path, safe_open(path, "pt") as content:
-            if (content.metadata() or {}) != {"weights": digest, "fit": FIT}:
+            facts = _facts(run, digest)
+            # files of earlier versions do not say which images
+            if {"images": facts["images"], **(content.metadata() or {})} != facts:
                 return None
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         return KINDS[kind].from_tensors(tensors)

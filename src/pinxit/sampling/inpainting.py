@@ -21,8 +21,15 @@ Columns = list[tuple[str, Images]]
 def complete_n_times(
     model: CanComplete, images: Images, mask: PixelMask, params: GenerationParams, n: int = 1
 ) -> list[Images]:
-    """Return `n` completions of every image: the first with the seed, others with mixed seeds."""
+    """Return `n` completions of every image: the first with the seed, others with mixed seeds.
+
+    Raises UsageError for several of a model that completes an image in one way only.
+    """
     assert isinstance(params.seed, int)
+    if n > 1 and params.temperature == 0:
+        raise UsageError("completions at temperature 0 are equal: it must be above 0 for several.")
+    if n > 1 and getattr(model, "completion_is_deterministic", False):
+        raise UsageError("this model completes an image in one way only: several would be equal.")
     seeds = [params.seed, *(mix_seed(params.seed, k) for k in range(1, n))]
     return [model.complete(images, mask, params, seed=seed) for seed in seeds]
 
@@ -48,7 +55,7 @@ def choose_mask(
     if half is not None:
         return half_mask(images, half), half
     assert ratio is not None
-    return random_patch_mask(images, ratio, model.patch_size, seed), f"{ratio:g}"
+    return random_patch_mask(images, ratio, model.patch_size, seed), str(ratio)
 
 
 def comparison_columns(images: Images, mask: PixelMask, completions: Sequence[Images]) -> Columns:
@@ -77,15 +84,31 @@ def mask_ratio_columns(
 
 
 def parse_mask_ratios(text: str) -> tuple[float, ...]:
-    """Parse `75,85,95` (percent) or `0.75,0.85` into fractions.
+    """Parse `75,85,95` (percent) or `0.75,0.85` into fractions; a list has one kind of numbers.
 
-    Raises UsageError for anything that is not between 0 and 1.
+    Raises UsageError for a mixture, and for anything that is not between 0 and 1.
     """
+    parts = [part.strip() for part in text.split(",")]
     try:
-        numbers = [float(number) for number in text.replace("%", "").split(",")]
+        numbers = [float(part.removesuffix("%")) for part in parts]
     except ValueError:
-        numbers = []
-    ratios = tuple(number / 100 if number >= 1 else number for number in numbers)
-    if not ratios or not all(0 < ratio < 1 for ratio in ratios):
-        raise UsageError(f"mask ratios are percentages such as 75,85,95, not '{text}'.")
-    return ratios
+        raise UsageError(_invalid_ratios(text)) from None
+    if all(part.endswith("%") for part in parts) or all(number >= 1 for number in numbers):
+        numbers = [number / 100 for number in numbers]
+    elif "%" in text:
+        raise UsageError(_invalid_ratios(text))
+    return check_mask_ratios(numbers, text)
+
+
+def check_mask_ratios(ratios: Sequence[float], text: str | None = None) -> tuple[float, ...]:
+    """Return fractions as they are. Raises UsageError for one that is not between 0 and 1."""
+    if len(ratios) == 0 or not all(0 < ratio < 1 for ratio in ratios):
+        if text is not None:
+            raise UsageError(_invalid_ratios(text))
+        given = ", ".join(map(str, ratios))
+        raise UsageError(f"mask ratios are fractions such as (0.75, 0.85), not ({given}).")
+    return tuple(float(ratio) for ratio in ratios)
+
+
+def _invalid_ratios(text: str) -> str:
+    return f"mask ratios are percentages such as 75,85,95, not '{text}'."

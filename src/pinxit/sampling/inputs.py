@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.console import pluralize
+from pinxit.console import echo, pluralize
 from pinxit.data.groups import NoGroups
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
@@ -20,12 +20,17 @@ from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
+MAX_LABELS_SHOWN = 8
+
 
 def load_run_data(run: Run, *, progress: bool = True) -> Images:
-    """Load the images that a run was trained on, validation and test images included.
+    """Return the images that a run was trained on, validation and test images included.
 
-    Raises PinxitError if they cannot be found any more.
+    Those that were given in Python are there already; others are loaded. Raises PinxitError if they
+    cannot be found any more.
     """
+    if run.own_images is not None:
+        return run.own_images
     return load_images(own_data(run), run.load_options, progress=progress)
 
 
@@ -38,12 +43,14 @@ def own_data(run: Run) -> str | list[str]:
     return source
 
 
-def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool = True) -> Images:
+def load_named_images(
+    run: Run, names: Sequence[str | Path], *, progress: bool = True, sources: bool = False
+) -> Images:
     """Return one image per name: an image file, or an image of the run's own data.
 
     Those of the data go by their names, as `pinxit score` lists them, or by a number k: the k-th
-    test image, from 0. Raises UsageError for a name that is neither, and for a file that holds
-    several images.
+    test image, from 0. With `sources` a pair of an edit gives the image before it. Raises
+    UsageError for a name that is neither, and for a file that holds several images.
     """
     names = [str(name) for name in names]
     own, parts = None, []
@@ -55,12 +62,33 @@ def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool =
         else:
             own = _load_own(run, name, progress) if own is None else own
             part = own[find_image(own, name)]
-        parts.append(dataclasses.replace(Images(part.pixels), labels=part.labels))
-    labels = [part.labels for part in parts]
+        parts.append(source_images(part) if sources else part)
+    return join_images(parts)
+
+
+def join_images(parts: Sequence[Images]) -> Images:
+    """Concatenate images with their labels, which are renumbered by name.
+
+    Images of a part without labels have the label -1; without any labels there are none.
+    """
     joined = Images.concatenate(parts)
-    if any(label is None for label in labels):
+    if all(part.labels is None for part in parts):
         return joined
-    return dataclasses.replace(joined, labels=np.concatenate(labels))
+    names = tuple(dict.fromkeys(name for part in parts for name in part.label_names))
+    labels = [
+        np.full(len(part), -1)
+        if part.labels is None
+        else renumber_labels(_check_labels(part), part.label_names, names)
+        for part in parts
+    ]
+    return dataclasses.replace(joined, labels=np.concatenate(labels), label_names=names)
+
+
+def source_images(images: Images) -> Images:
+    """Return the images before their edits; images that are no pairs are returned as they are."""
+    if images.before is None:
+        return images
+    return dataclasses.replace(images, pixels=images.before, before=None)
 
 
 def _load_own(run: Run, name: str, progress: bool) -> Images:
@@ -172,12 +200,39 @@ def labels_for(model: object, images: Images) -> np.ndarray | None:
 def match_labels(model: object, images: Images) -> Images:
     """Renumber the labels by the model's label names; -1 for a name that it does not know.
 
-    A model that does not condition on labels gets the images unchanged.
+    A model that does not condition on labels gets the images unchanged. Raises UsageError for
+    labels without a name.
     """
     if not isinstance(model, HasLabels) or not model.label_conditional or images.labels is None:
         return images
+    _check_labels(images)
     names = model.info.label_names
     if images.label_names == names:
         return images
     labels = renumber_labels(images.labels, images.label_names, names)
     return dataclasses.replace(images, labels=labels, label_names=names)
+
+
+def _check_labels(images: Images) -> np.ndarray:
+    """Return the labels. Raises UsageError for a number that is not one of `label_names`."""
+    labels, count = images.labels, len(images.label_names)
+    assert labels is not None, "labelled images"
+    unnamed = labels[(labels < -1) | (labels >= count)]
+    if len(unnamed):
+        raise UsageError(
+            f"the label {unnamed[0]} has no name: `label_names` has {count}. Give one for each "
+            "label, -1 stands for none."
+        )
+    return labels
+
+
+def warn_of_unknown_labels(model: object, images: Images) -> None:
+    """Print the labels that a label-conditional model does not know: it takes them for none."""
+    matched = match_labels(model, images)
+    if matched is images or images.labels is None or matched.labels is None:
+        return
+    numbers = np.unique(images.labels[(matched.labels < 0) & (images.labels >= 0)]).tolist()
+    if numbers:
+        names = [images.label_names[number] for number in numbers]
+        shown = ", ".join([*names[:MAX_LABELS_SHOWN], *["..."][: len(names) > MAX_LABELS_SHOWN]])
+        echo(f"labels that this model does not know: {shown}")

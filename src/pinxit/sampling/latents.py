@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeGuard
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
@@ -17,12 +17,20 @@ from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.levels import LevelShape, level_shapes
 from pinxit.models.morphing import CanMorph
-from pinxit.models.protocols import CanEncode, CanInvert, HasELBO, HasPrior
+from pinxit.models.protocols import CanEncode, CanInvert, HasELBO
 from pinxit.models.results import LatentPosterior
 from pinxit.nn.rng import per_image_normal
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.grids import rows_with_text, save_sheet
 from pinxit.sampling.inputs import labels_for
+from pinxit.sampling.prior_noise import (
+    NoiseMap,
+    from_noise,
+    has_learned_prior,
+    noise_map,
+    noise_of,
+    to_noise,
+)
 
 ACTIVE_UNIT_VARIANCE = 0.01  # of E[z|x] over x; above it a latent is active (Burda 2015, sec. 5)
 TRAVERSAL_RANGE = 3.0  # a traversal runs from -3 to 3, standard deviations of N(0, I)
@@ -30,40 +38,7 @@ MAX_TRAVERSED_IMAGES = 2_000  # over which the activity of each latent is averag
 MAX_KL_IMAGES = 1_000  # for the mean KL of a model with an ELBO
 
 InterpolationPath = Literal["spherical", "linear"]
-NoiseMap = Literal["none", "learned", "sphere"]  # from u ~ N(0, I) to z: none where z is u
 Latents = Float32[np.ndarray, "n latent"]
-
-
-# -- the prior's noise space --------------------------------------------------------------------
-
-
-def to_noise(model: CanEncode, z: Latents) -> Latents:
-    """Return u = f^-1(z) of a model with a learned prior, else z."""
-    return model.to_noise(z) if _has_learned_prior(model) else z
-
-
-def from_noise(model: CanEncode, u: Latents) -> Latents:
-    """Return z = f(u) of a model with a learned prior, else u."""
-    return model.from_noise(u) if _has_learned_prior(model) else u
-
-
-def noise_of(model: CanEncode | CanInvert, images: Images) -> Latents:
-    """Return the noise of images, flat: of their posterior means, or that they come from."""
-    if isinstance(model, CanInvert):
-        return model.invert(images).reshape(len(images), -1)
-    return to_noise(model, model.encode(images).flatten().mean)
-
-
-def noise_map(model: object, posterior: LatentPosterior | None) -> NoiseMap:
-    """Return what maps noise u to z, by the model and the posterior of any images."""
-    if not (isinstance(model, CanEncode) and _has_learned_prior(model)):
-        return "none"
-    on_sphere = posterior is not None and not posterior.has_lebesgue_density
-    return "sphere" if on_sphere else "learned"
-
-
-def _has_learned_prior(model: CanEncode) -> TypeGuard[HasPrior]:
-    return isinstance(model, HasPrior) and model.prior_is_learned
 
 
 # -- interpolation -----------------------------------------------------------------------------
@@ -253,7 +228,7 @@ def latent_activity(
     channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
     mapped = noise_map(model, posterior)
     activity = LatentActivity(mean, None, total, channels, level_shapes(model), mapped)
-    if _has_learned_prior(model) or not posterior.is_gaussian:
+    if has_learned_prior(model) or not posterior.is_gaussian:
         return activity
     return activity._replace(image_rate=sum_over_units(rate, activity.unit_sizes))
 

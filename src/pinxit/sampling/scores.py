@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float64
 from pinxit.data.image_rows import MAX_BATCH_IMAGES, ImageRows
 from pinxit.data.images import Images
 from pinxit.models.protocols import CanScore, HasPalette
+from pinxit.sampling.inputs import match_labels
 
 MAX_LATENTS_PER_BATCH = 100_000  # images x samples; bounds memory
 
@@ -37,7 +38,9 @@ def score_images(
     (Burda 2015, eq. 8). A score is a function of the image, its name and `seed`.
     """
     batches = ImageRows.of(images).batches(scores_per_batch(num_samples))
-    parts = [model.score(batch, samples=num_samples, seed=seed) for batch in batches]
+    parts = [
+        model.score(match_labels(model, batch), samples=num_samples, seed=seed) for batch in batches
+    ]
     return np.concatenate(parts).astype(np.float64)
 
 

@@ -11,18 +11,16 @@ from pinxit.data.image_rows import MAX_BATCH_IMAGES, ImageRows
 from pinxit.data.image_stream import ImageStream
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.sampling.inputs import match_labels
 
 
 @dataclass(frozen=True)
 class StreamRows:
-    """The images of a split of a stream, or of `all`, in the form that a model takes.
+    """The images of a split of a stream, or of `all`.
 
     As `ImageRows` of images in memory, but in the order of the shards. Images that cannot be read
     are reported and left out.
     """
 
-    model: object
     images: Images  # the sample
     stream: ImageStream
     split: str
@@ -39,12 +37,10 @@ class StreamRows:
         self, selected: slice, max_images: int
     ) -> Iterator[tuple[np.ndarray, Images]]:
         """Yield batches of a range of the images, with the number that each has in the split."""
-        batches = self.stream.batches(self.split, max_images, selected.start, selected.stop)
-        for numbers, batch in batches:
-            yield numbers, match_labels(self.model, batch)
+        yield from self.stream.batches(self.split, max_images, selected.start, selected.stop)
 
 
-def all_rows(model: object, rows: ImageRows, split: str) -> ImageRows | StreamRows:
+def all_rows(rows: ImageRows, split: str) -> ImageRows | StreamRows:
     """Return the rows; if they are of a sample of a stream, all images of its split instead.
 
     Raises UsageError for a split that the stream has not.
@@ -54,4 +50,4 @@ def all_rows(model: object, rows: ImageRows, split: str) -> ImageRows | StreamRo
         return rows
     if not stream.count(split):
         raise UsageError(f"{rows.images.source} has no images of the split '{split}'.")
-    return StreamRows(model, rows.images, stream, split)
+    return StreamRows(rows.images, stream, split)

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from pinxit.errors import PinxitError
 from pinxit.serve import schemas
@@ -172,7 +173,9 @@ def _exception_handlers() -> dict[Any, Any]:
         body = error_body(400, "A text of the request cannot be stored or searched for.")
         return JSONResponse(body, 400)
 
-    async def handle_disconnect(_: Request, error: ClientDisconnected) -> Response:
+    async def handle_disconnect(
+        _: Request, error: ClientDisconnected | ClientDisconnect
+    ) -> Response:
         return Response(status_code=499)  # for the log only
 
     return {
@@ -183,4 +186,5 @@ def _exception_handlers() -> dict[Any, Any]:
         DataError: handle_data_error,
         SQLAlchemyError: handle_store_error,
         ClientDisconnected: handle_disconnect,
+        ClientDisconnect: handle_disconnect,  # before the body had come
     }

@@ -23,7 +23,7 @@ from pinxit.serve.dialogue.description import describe_image
 from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.registry import ModelRegistry
-from pinxit.serve.inference.requests import GenerationRequest
+from pinxit.serve.inference.requests import GenerationRequest, Route
 from pinxit.serve.inference.router import Router
 from pinxit.serve.mcp_http import serve_http
 from pinxit.serve.media.outputs import OutputSpec, encode_image
@@ -94,9 +94,10 @@ def _add_sample(server: MCPServer, router: Router) -> None:
         n: NumImages = 1, seed: Seed = None, label: str = "", temperature: float = 1.0
     ) -> Content:
         """Generate images like the training images; `label` selects a class, if there are some."""
-        sampler = Router([router.require("sample")])
+        route = Route("sample", router.require("sample"))
         params = _params(seed, temperature)
-        return await _generate(sampler, sampler.prepare(label, params, n=n))
+        request = GenerationRequest("", n, None, None, params, route, label=label or None)
+        return await _generate(router, request)
 
 
 def _add_edit(server: MCPServer, router: Router) -> None:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pinxit.errors import UsageError
 from pinxit.serve import links
 from pinxit.serve.connections import BODY_SECONDS, MAX_BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
+from pinxit.serve.host_names import host_name
 from pinxit.serve.logs import log_fault
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.origins import (
@@ -56,12 +58,22 @@ class AccessRules:
     origins: tuple[str, ...] = ()  # of other pages that may use the server; "*": any
     max_body_bytes: int = MAX_BODY_BYTES
 
+    def __post_init__(self) -> None:
+        check_api_key(self.api_key)
+
+
+def check_api_key(key: str | None) -> None:
+    """Raise UsageError for a blank key: requests without one would be authorised by it."""
+    if key is not None and not key.strip():
+        raise UsageError("the API key is blank: choose another one.")
+
 
 class RequestMiddleware:
     """Checks each request, adds `x-request-id`, logs it, and turns exceptions into JSON errors."""
 
     def __init__(self, app: ASGIApp, rules: AccessRules, metrics: Metrics) -> None:
         self.app, self.rules, self.metrics = app, rules, metrics
+        self._hosts = frozenset(map(host_name, rules.hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,9 +132,8 @@ class RequestMiddleware:
 
     def _check_access(self, scope: Scope, headers: Headers) -> None:
         """Check host, origin, key and announced body size. Raises ApiError: 403, 401, 413."""
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        if "*" not in self.rules.hosts and name not in self.rules.hosts:
+        name = host_name(headers.get(b"host", b"").decode("latin-1"))
+        if "*" not in self._hosts and name not in self._hosts:
             raise ApiError("This host name is not allowed (see --allow-host).", status=403)
         if not scope["path"].startswith(links.PREFIX):  # whoever has the link may show the image
             check_origin(scope, headers, self.rules.origins)
@@ -142,8 +153,9 @@ class RequestMiddleware:
         if self.rules.api_key is None:
             return True
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        is_equal = hmac.compare_digest(key.strip(), self.rules.api_key.encode())
-        return is_equal and scheme.lower() == b"bearer"
+        key = key.strip()
+        is_equal = hmac.compare_digest(key, self.rules.api_key.encode())
+        return bool(key) and is_equal and scheme.lower() == b"bearer"
 
     def _log_request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Count the request and log one line of JSON, without keys, prompts or images."""

@@ -7,14 +7,27 @@ from __future__ import annotations
 
 import re
 
+_POLITE = r"(?:please\s+|can you\s+|could you\s+|s['’]il te plaît,?\s+|peux-tu\s+)"
+_VERB = r"(?:generate|create|draw|paint|dessine|peins|crée|génère)"
+_OTHER_VERB = r"(?:make|produce|show|render|fais|montre)"  # or a noun, or an edit: "make it red"
+_FOR_WHOM = r"(?:[ -](?:me|us|moi|nous))"
+# whole words only: "apples" begins with "a", "photo-realistic" with "photo"
+_ARTICLE = r"(?:(?:an?|the|some|one|une?|des|les|la|le)\s+|l['’])"
+_IMAGE_NOUN = (
+    r"(?:(?:images?|pictures?|drawings?|photos?|paintings?|illustrations?|dessins?|tableaux?)"
+    r"(?:\s*:\s*|\s+(?:(?:of|showing|with|that shows|de|du|avec)(?:\s+|$)|d['’])?|[.!]?\s*$))"
+)
 # "Please generate an image of ...", "Dessine-moi une image de ..."
 _REQUEST_PHRASE = re.compile(
-    r"^\s*(?:please\s+|can you\s+|could you\s+|s'il te plaît,?\s+|peux-tu\s+)*"
-    r"(?:generate|create|draw|make|paint|produce|show|render|dessine|peins|crée|génère|fais|montre)"
-    r"(?:[ -](?:me|us|moi|nous))?\s+"
-    r"(?:(?:an?|the|one|une?|la|le|l')\s*)?"
-    r"(?:(?:image|picture|drawing|photo|painting|illustration|dessin|tableau)\s*"
-    r"(?:of|showing|with|that shows|de|d'|avec|:)?\s*)?",
+    rf"^\s*(?:{_POLITE}+(?:{_VERB}|{_OTHER_VERB}){_FOR_WHOM}?\s+|{_VERB}{_FOR_WHOM}?\s+"
+    rf"|{_OTHER_VERB}(?:{_FOR_WHOM}\s+|\s+(?={_ARTICLE}|{_IMAGE_NOUN})))"
+    rf"{_ARTICLE}?{_IMAGE_NOUN}?",
+    re.IGNORECASE,
+)
+_REQUEST = re.compile(rf"^\s*{_POLITE}*(?:{_VERB}|{_OTHER_VERB})(?:\s+|-)\S", re.IGNORECASE)
+_TEXT_REQUEST = re.compile(  # "give me a short caption"
+    r"\b(?:generate|create|make|give|donne|génère|crée|fais)(?:[ -](?:me|us|moi|nous))?\s+"
+    rf"{_ARTICLE}?(?:\w+\s+)?(?:captions?|descriptions?|légendes?)\b",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -51,12 +64,18 @@ def strip_request_phrase(prompt: str) -> str:
 
 def requests_image(prompt: str) -> bool:
     """Return whether a prompt opens with a request for an image."""
-    return strip_request_phrase(prompt) != prompt.strip()
+    return bool(_REQUEST.match(prompt)) and not _TEXT_REQUEST.search(prompt)
+
+
+def instructs_edit(prompt: str) -> bool:
+    """Return whether a prompt about an image is an instruction to edit it."""
+    return bool(_INSTRUCTION.search(prompt)) and not _TEXT_REQUEST.search(prompt)
 
 
 def wants_text(prompt: str) -> bool:
     """Return whether a prompt about an image is a question, not an instruction to edit."""
-    return bool(_QUESTION.search(prompt)) and not _INSTRUCTION.search(prompt)
+    is_question = bool(_QUESTION.search(prompt) or _TEXT_REQUEST.search(prompt))
+    return is_question and not instructs_edit(prompt)
 
 
 def answer_language(prompt: str) -> str:

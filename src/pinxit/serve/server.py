@@ -14,18 +14,21 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from pinxit.errors import UsageError
 from pinxit.serve.app import AppSettings, create_app
 from pinxit.serve.connections import TimedProtocol, bind_socket
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
+from pinxit.serve.host_names import host_name
 from pinxit.serve.inference.loading import LoadedRun, load_runs, load_served_run
 from pinxit.serve.inference.pending import load_when_ready, split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.memory import release_large_blocks
-from pinxit.serve.middleware import AccessRules
+from pinxit.serve.middleware import AccessRules, check_api_key
 from pinxit.serve.store import Store
 
+MAX_PORT = 65_535
 SHUTDOWN_SECONDS = 20  # for requests in progress, after a signal
 
 
@@ -51,6 +54,11 @@ class ServerOptions:
     device: str = "cpu"
     studio: bool = True
     public_url: str | None = None
+
+    def __post_init__(self) -> None:
+        check_api_key(self.api_key)
+        if not 0 <= self.port <= MAX_PORT:
+            raise UsageError(f"port must be from 0 to {MAX_PORT}, not {self.port}.")
 
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
@@ -108,7 +116,7 @@ def _app_settings(options: ServerOptions) -> AppSettings:
         parts = urlsplit(options.public_url.lower())
         hosts = (*hosts, parts.hostname or "")
         origins = (*origins, f"{parts.scheme}://{parts.netloc}")
-    if options.host in ("0.0.0.0", "::"):  # other machines may know this one by any name
+    if host_name(options.host) in ("0.0.0.0", "::"):  # other machines may know this one by any name
         hosts = ("*",)
     answer = answer_without_llm
     if options.llm is not None:

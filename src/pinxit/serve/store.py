@@ -22,7 +22,9 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.serve import tables
+from pinxit.serve.stored_items import index_items, split_images
 
+MAX_SILENT_SECONDS = 30.0  # of a server that builds a response; then it has ended
 WRITES_PER_PRUNE = 100  # at most: other servers on the store write too
 log = logging.getLogger("pinxit.serve")
 
@@ -31,6 +33,7 @@ KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
 
 # made once: a statement with its values takes longer to make than to execute
 INSERT_RESPONSE, INSERT_IMAGE = sql.insert(tables.responses), sql.insert(tables.images)
+INSERT_ITEM = sql.insert(tables.response_items)
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,12 @@ class Store:
     def __init__(self, url: str, max_days: float = 30.0, max_mib: float = 1024.0) -> None:
         """Open or create the database at `url`: a URL, or the path of a SQLite file.
 
-        Raises UsageError for an invalid URL, PinxitError if the database does not answer or has
-        tables of another version.
+        Raises UsageError for an invalid URL or bound, PinxitError if the database does not answer
+        or has tables of another version.
         """
+        for bound, flag in ((max_days, "--store-days"), (max_mib, "--store-max-mib")):
+            if not bound > 0:  # also NaN; all that is stored would be deleted
+                raise UsageError(f"{flag} must be above 0 (inf: no bound), not {bound:g}.")
         self.max_days, self.max_mib = max_days, max_mib
         self._num_writes, self._num_bytes, self._count_lock = 0, 0, threading.Lock()
         try:
@@ -153,7 +159,7 @@ class Store:
         """
         self._check_file()
         now = time.time()
-        bare_body, images = _split_images(body)
+        bare_body, images = split_images(body)
         body_json, items_json = json.dumps(bare_body), json.dumps(input_items)
         with self.engine.begin() as connection:
             if not is_new and not self._delete_response(connection, body["id"]) and must_exist:
@@ -161,6 +167,8 @@ class Store:
             row = {"id": body["id"], "created": now, "input_items": items_json, "body": body_json}
             size = len(body_json) + len(items_json)
             connection.execute(INSERT_RESPONSE, {**row, "size": size})
+            if rows := list(index_items(body, input_items, now)):
+                connection.execute(INSERT_ITEM, rows)
             for image_id, content in images.items():
                 row = {"id": image_id, "response": body["id"], "created": now, "content": content}
                 connection.execute(INSERT_IMAGE, {**row, "size": len(content)})
@@ -188,6 +196,22 @@ class Store:
                 item["result"] = results[item["id"]]
         return StoredResponse(body, json.loads(row.input_items))
 
+    def load_items_beside(self, item_id: str) -> list[dict[str, Any]]:
+        """Return the items of the newest response that has an item of this id, images left out."""
+        items, responses = tables.response_items, tables.responses
+        query = (
+            sql.select(responses.c.body, responses.c.input_items)
+            .join(items, items.c.response == responses.c.id)
+            .where(items.c.id == item_id)
+            .order_by(items.c.created.desc())
+            .limit(1)
+        )
+        with self.engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return []
+        return [*json.loads(row.input_items), *json.loads(row.body)["output"]]
+
     def load_image(self, image_id: str) -> bytes | None:
         """Return the file of a generated image by its output item's id, or None."""
         with self.engine.connect() as connection:
@@ -202,7 +226,8 @@ class Store:
             return self._delete_response(connection, response_id)
 
     def _delete_response(self, connection: sql.Connection, response_id: str) -> bool:
-        connection.execute(sql.delete(tables.images).where(tables.images.c.response == response_id))
+        for table in (tables.images, tables.response_items):
+            connection.execute(sql.delete(table).where(table.c.response == response_id))
         deleted = connection.execute(
             sql.delete(tables.responses).where(tables.responses.c.id == response_id)
         )
@@ -356,20 +381,9 @@ class Store:
             size = sum(tables.size_of(connection, table) for table in tables.SIZED)
             if size > max_bytes:
                 size = tables.delete_oldest(connection, size, KEPT_SHARE * max_bytes)
+                tables.delete_unowned_items(connection)
         with self._count_lock:
             self._num_bytes = size
-
-
-def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the body without its images, and the images by item id."""
-    images: dict[str, bytes] = {}
-    output = []
-    for item in body["output"]:
-        if item.get("type") == "image_generation_call" and item.get("result"):
-            images[item["id"]] = base64.b64decode(item["result"])
-            item = {**item, "result": None}
-        output.append(item)
-    return {**body, "output": output}, images
 
 
 def new_id(prefix: str) -> str:

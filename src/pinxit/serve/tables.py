@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 
 import sqlalchemy as sql
+from sqlalchemy.exc import ArgumentError
 
 BUSY_MILLISECONDS, PROBE_MILLISECONDS = 10_000, 500  # to wait for a lock
 CONNECT_SECONDS = 5
@@ -33,6 +34,14 @@ images = sql.Table(
     sql.Column("created", sql.Float, index=True, nullable=False),
     sql.Column("content", sql.LargeBinary, nullable=False),
     sql.Column("size", sql.Integer, nullable=False),
+)
+# the items of responses, their input and output, which later requests may refer to by id
+response_items = sql.Table(
+    "response_items",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("response", sql.String(80), primary_key=True, index=True),
+    sql.Column("created", sql.Float, index=True, nullable=False),
 )
 files = sql.Table(
     "files",
@@ -59,7 +68,7 @@ secrets_table = sql.Table(
     sql.Column("value", sql.LargeBinary, nullable=False),
 )
 SIZED = (responses, images, files)
-DATED = (*SIZED, active_responses)
+DATED = (*SIZED, active_responses, response_items)
 ALL = (*DATED, secrets_table)
 
 
@@ -70,14 +79,25 @@ def connect(url: str) -> sql.Engine:
     """
     options: dict[str, object] = {}
     if "://" not in url:
+        target = sql.URL.create("sqlite", database=url)  # a path may have any characters
+        _check_file_database(target)
         make_private(Path(url))
-        url = f"sqlite:///{url}"
+        return sql.create_engine(target)
     for scheme in ("postgresql://", "postgres://"):
         if url.startswith(scheme):
             url = "postgresql+psycopg://" + url.removeprefix(scheme)
             options = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
     is_file = url.startswith("sqlite")  # which does not hang up
+    if is_file:
+        _check_file_database(sql.make_url(url))
     return sql.create_engine(url, pool_pre_ping=not is_file, **options)
+
+
+def _check_file_database(url: sql.URL) -> None:
+    """Raises ArgumentError for SQLite in memory: each connection would have a store of its own."""
+    name = url.database or ""
+    if name in ("", ":memory:") or url.query.get("mode") == "memory" or "uri" in url.query:
+        raise ArgumentError("a store is a file: give its path, or sqlite:///PATH")
 
 
 def make_private(path: Path) -> None:
@@ -160,3 +180,9 @@ def delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> in
             connection.execute(sql.delete(table).where(table.c.id == row_id))
             size -= row_size
     return size
+
+
+def delete_unowned_items(connection: sql.Connection) -> None:
+    """Delete the ids of items whose response was deleted for its size."""
+    is_owned = response_items.c.response.in_(sql.select(responses.c.id))
+    connection.execute(sql.delete(response_items).where(~is_owned))

@@ -24,6 +24,8 @@ from pinxit.runs import Run
 NUM_SAMPLES = 36
 KINDS = ("step", "sample", "reconstruct")  # of grids; each is a file at each step
 GENERATED = "samples: new images"  # title of grids that show no image of the data
+# of kinds that always show the same, of runs that have no titles
+NAMES = {"sample": "samples", "reconstruct": "reconstructions"}
 MASK_RATIO = 0.75  # fraction of the patches that a preview of completion hides
 
 
@@ -80,6 +82,12 @@ def read_titles(folder: Path) -> dict[str, str]:
         return {}
     names = titles if isinstance(titles, dict) else {}
     return {name: str(title) for name, title in names.items() if name in KINDS}
+
+
+def name_preview(folder: Path, kind: str) -> str:
+    """Return what a kind of grid shows, in a word or a few: samples, completions, edits, ..."""
+    title = read_titles(folder).get(kind) or NAMES.get(kind, "preview")
+    return title.partition(":")[0]
 
 
 def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> bool:

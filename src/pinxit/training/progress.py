@@ -135,10 +135,13 @@ class ProgressLine:
         """Show the newest image file of a step in the folder `samples/` of a run."""
         if self.display is None:
             return
-        files = [folder / f"{kind}-{step:07d}.png" for kind in PREVIEWS]
-        file = next((file for file in files if file.is_file()), None)
-        if file is not None:
-            self.display.show_samples(file, f"samples at step {step:,}")
+        from pinxit.training.previews import name_preview
+
+        for kind in PREVIEWS:
+            file = folder / f"{kind}-{step:07d}.png"
+            if file.is_file():
+                self.display.show_samples(file, f"{name_preview(folder, kind)} at step {step:,}")
+                return
 
     def _format(self, step: StepResult, seconds: float, val_loss: float | None) -> str:
         """Progress, losses, speed, remaining time; as many parts of the loss as fit 80 columns."""

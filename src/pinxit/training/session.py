@@ -285,8 +285,8 @@ class Session:
         taken = time.perf_counter() - start if self.is_main else 0.0
         self.eval_seconds += sum_of_numbers(self.fabric, [taken])[0]
         counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
-        was_told, self.levelled_off = self.levelled_off, self._has_levelled_off(counters)
-        if self.levelled_off and not was_told and not self._is_over(counters):
+        before, self.levelled_off = self.levelled_off, self._has_levelled_off(counters)
+        if self.levelled_off and not before and not self._is_over(counters):
             self.console.print(
                 f"the validation loss was lowest at step {counters.best_step:,}, whose weights are "
                 "kept: training ends here (--keep last goes on)"

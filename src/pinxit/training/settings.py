@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pinxit.data.batch import DatasetInfo
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.extras import require_extra
 from pinxit.nn.device import Device
@@ -97,6 +98,7 @@ class TrainingSettings:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         budgets = [b for b in BUDGETS if getattr(self, b) is not None]
         if len(budgets) > 1:
             raise UsageError(f"give one budget, not {' and '.join(budgets)}.")
@@ -105,13 +107,7 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} must be above 0, not {value}.")
-        for name in (
-            "weight_decay",
-            "warmup_steps",
-            "grad_clip_factor",
-            "checkpoint_seconds",
-            "seed",
-        ):
+        for name in ("weight_decay", "warmup_steps", "grad_clip_factor", "checkpoint_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
         if not 0 <= self.ema_decay < 1:

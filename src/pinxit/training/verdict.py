@@ -8,7 +8,7 @@ images blurry, because its family or its size allows no better.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -77,6 +77,7 @@ class RunFacts:
     resume_command: str = ""  # "" of a component: what contains it holds its weights as they are
     keeps_last: bool = False  # the last weights, whatever their validation loss
     few_steps: int = 0  # with fewer the family's samples are poor, whatever the loss
+    allows: Callable[[Mapping[str, Any]], bool] = lambda _: True  # these changes of the options
 
     @property
     def is_short(self) -> bool:
@@ -120,6 +121,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         resume_command="" if run.is_component else f"{run.resume_command} --minutes N",
         keeps_last=run.config["training"].get("keep") == "last",
         few_steps=getattr(get_family(run.family), "FEW_STEPS", 0),
+        allows=lambda changes: _is_allowed(run, changes),
     )
 
 
@@ -216,15 +218,15 @@ def _choose_kl_remedy(facts: RunFacts) -> tuple[str, str]:
         return "`--beta 1`", "the ELBO's own weight of the KL"
     if not options.get("kl_warmup") and options.get("posterior") != "vmf":
         return "`--kl-warmup 0.3`", "z is in use before the KL counts in full"
-    if _is_allowed(options, {"free_bits": 0.1}):
+    if facts.allows({"free_bits": 0.1}):
         return "`--free-bits 0.1`", "no gain from a KL below 0.1 nats per latent"
     return "`--beta 0.5`", "a KL of half the weight, so that z costs less"
 
 
-def _is_allowed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
-    """Whether a VAE may have these options, changed."""
+def _is_allowed(run: Run, changes: Mapping[str, Any]) -> bool:
+    """Whether the run's model may have its options, changed."""
     try:
-        get_family("vae").Config(**{**options, **changes})
+        get_family(run.family).Config(**{**run.config["model"], **changes})
     except UsageError:
         return False
     return True

@@ -120,7 +120,7 @@ def _list_part(
         fields = rows.read({name: values[i] for name, values in columns.items()})
         fields["split"] = part or fields["split"] or file_split
         name = f"{part}-{i:06d}" if part else f"{i:06d}"
-        yield Record(name, functools.partial(pixels.__getitem__, i), **fields)
+        yield Record(name, functools.partial(pixels.__getitem__, i), file=path, **fields)
 
 
 def _first(arrays: Mapping[str, Any], names: Sequence[str]) -> str | None:

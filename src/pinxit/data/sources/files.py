@@ -35,7 +35,7 @@ def image_files(paths: Sequence[Path]) -> Source:
 
     def list_records() -> Iterator[Record]:
         for path in paths:
-            yield Record(path.as_posix(), path.read_bytes)
+            yield Record(path.as_posix(), path.read_bytes, file=path)
 
     name = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
     return Source(

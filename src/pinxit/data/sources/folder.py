@@ -94,6 +94,7 @@ def _list_records(root: Path, listing: Listing, group_by: str) -> Iterator[Liste
             keywords=known.keywords,
             split=known.split or folder_split,
             group=known.group,
+            file=root / name,
         )
     if num_contradicted:
         yield Note(

@@ -79,6 +79,7 @@ def _list_records(
                 label=label_names[label_index] if has_name and label_index is not None else None,
                 label_index=label_index,
                 split=split,
+                file=file,
             )
 
 

@@ -202,6 +202,7 @@ def _list_records(path: Path, prefix: str, split: str | None, rows: RowReader) -
             yield Record(
                 f"{prefix}{image.get('path') or f'row-{group:03d}-{i:05d}'}",
                 functools.partial(images.read, group, i),
+                file=path,
                 **fields,
             )
     except pa.ArrowException as error:

@@ -121,7 +121,7 @@ class _SampleReader:
             fields["group"] = fields["group"] or f"sample={self.shard_name}/{_key(sample)}"
         name = sample.image.name if sample.siblings > 1 else _key(sample)
         read = functools.partial(_read_image, sample.image)
-        return Record(f"{self.shard_name}/{name}", read, **fields)
+        return Record(f"{self.shard_name}/{name}", read, file=sample.image.shard, **fields)
 
     def _use(self, member: Member) -> None:
         is_caption = suffix_of(member.name) in CAPTION_SUFFIXES

@@ -52,6 +52,10 @@ class ShardStream:
     def num_shards(self) -> int:
         return len(self.shards.shards)
 
+    def versions(self) -> list[str]:
+        # of a file on this machine the modification time, without the inode, which copies lack
+        return [shard.version.partition(" ")[0] for shard in self.shards.shards]
+
     def count(self, split: str) -> int:
         return self.division.total(split)
 

@@ -91,10 +91,11 @@ def variants() -> tuple[Config, ...]:
 def build(config: Config, info: DatasetInfo) -> Flow:
     """Build the model of a configuration, for images with this `info`."""
     from pinxit.models.flow.abilities import TextFlow
-    from pinxit.models.flow.morphing import MorphingFlow
+    from pinxit.models.flow.morphing import LabelFlow, MorphingFlow
 
     config = config.resolve(info)
-    return TextFlow(config, info) if config.condition == "text" else MorphingFlow(config, info)
+    kinds = {"text": TextFlow, "label": LabelFlow}
+    return kinds.get(config.condition, MorphingFlow)(config, info)
 
 
 def export_parts(model: Flow) -> tuple[AnyPart, ...]:

@@ -14,13 +14,14 @@ from pinxit.data.images import Images
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.flow.conditions import CaptionReader, example_uniforms
-from pinxit.models.flow.model import DRAW_BATCH, GUIDANCE, SAMPLED
+from pinxit.models.flow.guidance import default_guidance
+from pinxit.models.flow.model import DRAW_BATCH, SAMPLED
 from pinxit.models.flow.morphing import MorphingFlow
 from pinxit.models.flow.network import Condition
 from pinxit.models.flow.path import interpolate
 from pinxit.models.flow.tasks import Rows, Task
 from pinxit.models.generation import GenerationParams, Reranker, resolve_params
-from pinxit.models.inputs import check_images
+from pinxit.models.inputs import check_images, rerank_languages
 from pinxit.models.latent_codecs import Latents, Pixels
 from pinxit.models.results import TokenAttention
 from pinxit.nn.rng import per_image_normal
@@ -37,7 +38,11 @@ class TextFlow(MorphingFlow, Drawing, Editing):
 
     draw_options = (*SAMPLED, "best_of", "reranker")
     edit_options = (*SAMPLED, "strength")
-    default_guidance = GUIDANCE
+
+    @property
+    def default_guidance(self) -> float:
+        """The guidance of images from text if none is given."""
+        return default_guidance(self.config)
 
     @property
     def reader(self) -> CaptionReader:
@@ -56,7 +61,7 @@ class TextFlow(MorphingFlow, Drawing, Editing):
 
     def captions_of_samples(self, n: int, params: GenerationParams) -> list[tuple[str, str]]:
         """Return the caption and its language of each image of `sample`; [] if it has none."""
-        resolved = resolve_params(params, {}, SAMPLED, guidance=GUIDANCE)
+        resolved = resolve_params(params, {}, SAMPLED, guidance=default_guidance(self.config))
         if resolved.guidance == 0:
             return []
         chosen = self.conditions.choose_examples(example_uniforms(n, resolved))
@@ -70,11 +75,17 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         """Return texts and their languages, as `TextEmbedding.check` does."""
         return self.reader.text.check(texts, language)
 
-    @torch.inference_mode()
     def _draw(
         self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
     ) -> Iterator[Images]:
         """Yield the first candidate of each image as it becomes clear, then the best one."""
+        self.check_solver(params)
+        return self._draw_candidates(captions, params, progress)
+
+    @torch.inference_mode()
+    def _draw_candidates(
+        self, captions: CaptionBatch, params: GenerationParams, progress: bool
+    ) -> Iterator[Images]:
         n = len(captions.texts)
         condition_of = self.conditions.of_text_rows(captions, self.network)
         candidates, scores = [], []
@@ -101,7 +112,8 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         if reranker is None:
             return self._denoising_gain(images, captions)
         texts = [text or "" for text in captions.texts]
-        return reranker.caption_log_prob(images, texts, captions.languages)
+        languages = rerank_languages(reranker, captions.languages)
+        return reranker.caption_log_prob(images, texts, languages)
 
     @torch.no_grad()
     def _denoising_gain(self, images: Images, captions: CaptionBatch) -> Float32[np.ndarray, " n"]:
@@ -162,17 +174,20 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         A model of pairs generates the edited image given the one before (Brooks 2022); with a
         `strength` it starts from that. Others do only the latter (SDEdit, Meng 2021).
         """
+        self.check_solver(params)
         condition_of = self.conditions.of_text_rows(instructions, self.network)
         known = self.mean_latents(pixels)
         noise, strength = self.noise(len(pixels), params), params.strength
         if not self.network.with_source:
             task = Task(known, strength=DEFAULT_STRENGTH if strength is None else strength)
+            task.check_solver(params)
             return self._generate_edits(noise, condition_of, params, task, progress)
 
         def condition_with_source(rows: Rows) -> Condition:
             return condition_of(rows)._replace(source=known[rows].to(self.device))
 
-        task = None if strength is None else Task(known, strength=strength)
+        task = Task() if strength is None else Task(known, strength=strength)
+        task.check_solver(params)
         return self._generate_edits(noise, condition_with_source, params, task, progress)
 
     @torch.inference_mode()

@@ -27,7 +27,9 @@ from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
 from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 
-VISIBLE_DROPOUT = 0.5  # at least, of captions or labels of images that are visible in part
+# at least, of captions or labels of images that are visible in part: also where no others are
+# dropped, since `complete` gives none
+VISIBLE_DROPOUT = 0.5
 
 ConditionOf = Callable[[Rows], Condition]  # from rows to their conditions
 EXAMPLE = -2  # mixed into an image's seed: chooses the training image whose condition it has
@@ -101,7 +103,7 @@ class ConditionEncoder(nn.Module):
         device = "cpu" if self.captions is not None else self.zero.device
         share = self.config.caption_dropout if training else 0.0
         dropout = torch.full((len(batch),), share, device=device)
-        if training and self.config.caption_dropout:
+        if training:
             dropout[:num_visible].clamp_(min=VISIBLE_DROPOUT)
         condition = self._content_of_batch(batch, network, dropout, training=training)
         amounts = batch.augmentation

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, KeysAndValues
 from pinxit.models.flow.path import Field, Times, X
 from pinxit.models.flow.tasks import Rows
@@ -20,6 +21,7 @@ from pinxit.nn.batching import pad_rows
 
 Velocity = Callable[[X, Times, Condition], X]
 
+GUIDANCE = 2.0  # of images with a condition, by default: cleaner than 1 (docs/log.md)
 MAX_BATCH_SIZE = 16
 # positions x width^2 x layers of a network that evaluates single images on a CPU; one of half the
 # cost evaluates two, so that small matrices do not take as long as their Python
@@ -40,6 +42,12 @@ def split_rows(rows: Rows, size: int) -> list[Rows]:
     last = int(rows[-1])
     starts = range(int(rows[0]), last + 1, size)
     return [(torch.arange(size) + start).clamp(max=last) for start in starts]
+
+
+def default_guidance(config: Config) -> float:
+    """Return the guidance if none is given: 1 of a model that has nothing to guide away from."""
+    is_guided = config.condition != "none" and config.caption_dropout > 0
+    return GUIDANCE if is_guided else 1.0
 
 
 def field_with_guidance(

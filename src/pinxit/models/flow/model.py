@@ -20,6 +20,7 @@ from pinxit.models.flow.clusters import Clusters
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf, example_uniforms
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.guidance import (
+    default_guidance,
     evaluation_batch_size,
     field_in_parts,
     field_with_guidance,
@@ -30,6 +31,7 @@ from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_
 from pinxit.models.flow.shortcut import (
     DEFAULT_STEPS,
     StepCounts,
+    check_shortcut,
     level_of,
     sample_steps,
     take_rows,
@@ -40,11 +42,12 @@ from pinxit.models.flow.tasks import (
     Rows,
     Task,
     Visible,
+    fill_masked,
     join_visible,
     sample_visible,
 )
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import check_images, check_mask, label_index
+from pinxit.models.inputs import check_guidance, check_images, check_mask, label_index
 from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
 from pinxit.models.results import Loss
 from pinxit.nn.batch_share import batch_rand, batch_randn, count_first, count_last
@@ -52,7 +55,6 @@ from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import per_image_normal
 
-GUIDANCE = 2.0  # of images with a condition, by default: cleaner than 1 (docs/log.md)
 DRAW_BATCH = 16  # images that become clear together
 COMPLETED = (*SEEDED, "steps", "solver")  # without a condition: guidance has no effect
 SAMPLED = (*COMPLETED, "guidance")
@@ -220,9 +222,12 @@ class Flow(nn.Module):
     ) -> Iterator[Images]:
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        guidance = 1.0 if self.config.condition == "none" else GUIDANCE
-        resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
+        used = COMPLETED if self.config.condition == "none" else SAMPLED
+        resolved = resolve_params(params, options, used, guidance=default_guidance(self.config))
+        if self.config.condition != "none":
+            check_guidance(resolved, self.config.caption_dropout)
         condition_of = self._condition_of_samples(n, resolved, label)
+        self.check_solver(resolved)
         return self._generate(self.noise(n, resolved), condition_of, resolved, progress=progress)
 
     def _condition_of_samples(
@@ -293,12 +298,13 @@ class Flow(nn.Module):
         guidance = 1.0 if params.guidance is None else params.guidance
         return field_with_guidance(self.velocity, condition, nothing, guidance)
 
+    def check_solver(self, params: GenerationParams) -> None:
+        """Raise UsageError for shortcuts that the model has not learned."""
+        if params.solver == "shortcut":
+            check_shortcut(self.step_counts, params.steps)
+
     def _take_shortcut(self, condition: Condition, params: GenerationParams) -> Condition:
-        if self.step_counts is None:
-            raise UsageError(
-                "this run was trained without shortcuts: train with --shortcut-share 0.25, or use "
-                "the solver heun or euler."
-            )
+        assert self.step_counts is not None, "a model of shortcuts"
         level = level_of(params.steps or DEFAULT_STEPS)
         levels = torch.full((len(condition.vector),), level, device=self.device)
         return self.step_counts.add_to(condition, levels)
@@ -344,6 +350,7 @@ class Flow(nn.Module):
         progress: bool,
     ) -> Iterator[Images]:
         resolved = resolve_params(params, options, COMPLETED)
+        self.check_solver(resolved)
         pixels = check_images(self.info, images)
         check_mask(images, mask)
         return self._fill_in(pixels, torch.from_numpy(mask.copy()), resolved, progress=progress)
@@ -388,10 +395,3 @@ class Flow(nn.Module):
 def _mean_latents(batch: Batch, drawn: Latents) -> Latents:
     """Return the means of q(z|x) where they are known, else what was drawn from it."""
     return drawn if batch.encoding is None else batch.encoding[:, 0]
-
-
-def fill_masked(pixels: Pixels, mask: Bool[Tensor, "n height width"]) -> Pixels:
-    """Replace masked pixels by the mean of the others: they hardly disturb their neighbours."""
-    kept = ~mask[..., None]
-    mean = (pixels * kept).sum((1, 2), keepdim=True) / kept.sum((1, 2), keepdim=True).clamp(min=1)
-    return torch.where(kept, pixels, mean.round().to(torch.uint8))

@@ -1,4 +1,7 @@
-"""Images between two generated ones: the noise is interpolated, the velocity fields are blended."""
+"""Images between two generated ones: the noise is interpolated, the velocity fields are blended.
+
+`LabelFlow` also says of which labels its samples are.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import torch
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.flow.conditions import ConditionOf
+from pinxit.models.flow.conditions import ConditionOf, example_uniforms
+from pinxit.models.flow.guidance import default_guidance
 from pinxit.models.flow.inversion import InvertibleFlow
-from pinxit.models.flow.model import GUIDANCE
 from pinxit.models.flow.path import Field, Times, X
 from pinxit.models.flow.tasks import Task
 from pinxit.models.generation import GenerationParams
@@ -52,8 +55,7 @@ class MorphingFlow(InvertibleFlow):
         return self._generate_between(noise, weights, ends, self._params_of(0))
 
     def _params_of(self, seed: int) -> GenerationParams:
-        guidance = 1.0 if self.config.condition == "none" else GUIDANCE
-        return GenerationParams(seed=seed, guidance=guidance)
+        return GenerationParams(seed=seed, guidance=default_guidance(self.config))
 
     @torch.inference_mode()
     def _generate_between(
@@ -73,6 +75,21 @@ class MorphingFlow(InvertibleFlow):
             *_, latents = Task().solve(blended, one[None], params)
             images.append(Images(self.codec.decode(latents).cpu().numpy()))
         return Images.concatenate(images)
+
+
+class LabelFlow(MorphingFlow):
+    """A flow that is conditioned on labels."""
+
+    def labels_of_samples(self, n: int, params: GenerationParams) -> list[str | None] | None:
+        """Return the label of each image of `sample`; [] with a guidance of 0, which ignores it.
+
+        None for a label that the training image lacked; for all in a run that kept no labels.
+        """
+        if params.guidance == 0:
+            return []
+        chosen = self.conditions.choose_examples(example_uniforms(n, params))
+        names = self.info.label_names
+        return [names[label] if label >= 0 else None for label in chosen] or None
 
 
 def blend_fields(first: Field, second: Field, weight: float) -> Field:

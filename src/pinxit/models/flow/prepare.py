@@ -33,7 +33,8 @@ def prepare(
 ) -> tuple[Config, dict[str, Tensor]]:
     """Return the completed configuration, and the tensors for the model's buffers.
 
-    Raises UsageError for a VAE of images of another shape, or without a grid of latents.
+    Raises UsageError for a VAE of images of another shape, without a grid of latents, or with
+    labels.
     """
     if config.source == "image+text" and images.before is None:
         raise UsageError(
@@ -138,6 +139,11 @@ def _pack_vae(
     if len(vae.latent_shape) != 3:
         raise UsageError(
             f"the VAE {config.vae} has a vector of latents; train one with --latents grid."
+        )
+    if vae.label_conditional:
+        raise UsageError(
+            f"the VAE {config.vae} is conditioned on labels, which a flow does not give it; train "
+            "one with --condition none."
         )
     codec = FrozenVAE(packed.spec)
     codec.vae.load_state_dict(packed.tensors)

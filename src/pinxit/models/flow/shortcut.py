@@ -46,6 +46,16 @@ def level_of(num_steps: int) -> int:
     return num_steps.bit_length() - 1
 
 
+def check_shortcut(counts: StepCounts | None, num_steps: int | None) -> None:
+    """Raise UsageError if a model has learned no shortcuts, or none of this many steps."""
+    if counts is None:
+        raise UsageError(
+            "this run was trained without shortcuts: train with --shortcut-share 0.25, or use "
+            "the solver heun or euler."
+        )
+    level_of(num_steps or DEFAULT_STEPS)
+
+
 def sample_steps(n: int, device: torch.device) -> tuple[Tensor, Times]:
     """Sample levels [n] and times at which a step of that many begins."""
     level = batch_randint(0, MAX_LEVEL + 1, n, device=device)

@@ -15,6 +15,7 @@ from pinxit.models.flow.integrate import Solver, State, integrate, step_times, t
 from pinxit.models.flow.path import Field, X, interpolate
 from pinxit.models.flow.shortcut import DEFAULT_STEPS
 from pinxit.models.generation import GenerationParams
+from pinxit.models.latent_codecs import Pixels
 from pinxit.nn.batch_share import batch_randint, row_numbers
 from pinxit.nn.masking import Masking, inverse_order, mask_order
 
@@ -47,6 +48,12 @@ class Task:
             return None
         return join_visible(self.known, self.is_known)
 
+    def check_solver(self, params: GenerationParams) -> None:
+        """Raise UsageError for a solver that begins with noise, if this begins with an image."""
+        is_edit = self.known is not None and self.is_known is None
+        if is_edit and params.solver == "shortcut":
+            raise UsageError("an edit by strength needs the solver heun or euler.")
+
     def solve(self, field: Field, noise: Latents, params: GenerationParams) -> Iterator[Latents]:
         """Yield the denoised estimate after each step, and last the latents of the image."""
         solver = params.solver or "heun"
@@ -56,8 +63,6 @@ class Task:
             yield from _estimates(integrate(field, noise, times, solver))
         elif self.is_known is None:
             # SDEdit (Meng 2021): from a noisy version of the image on
-            if solver == "shortcut":
-                raise UsageError("an edit by strength needs the solver heun or euler.")
             start = 1 - self.strength
             times = start + (1 - start) * times
             x = interpolate(noise, self.known, torch.full((len(noise),), start).to(noise))
@@ -100,6 +105,13 @@ def sample_visible(n: int, grid: tuple[int, int], device: torch.device) -> IsKno
     rank = inverse_order(torch.where(is_block, orders[1], orders[0]))
     num_known = batch_randint(1, rows * columns, n, 1, device=device)
     return (rank < num_known).view(n, 1, rows, columns)
+
+
+def fill_masked(pixels: Pixels, mask: Bool[Tensor, "n height width"]) -> Pixels:
+    """Replace masked pixels by the mean of the others: they hardly disturb their neighbours."""
+    kept = ~mask[..., None]
+    mean = (pixels * kept).sum((1, 2), keepdim=True) / kept.sum((1, 2), keepdim=True).clamp(min=1)
+    return torch.where(kept, pixels, mean.round().to(torch.uint8))
 
 
 def _estimates(states: Iterator[State]) -> Iterator[X]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads, model_config, num_patches_by_size
+from pinxit.models.config import check_rotary, choose_num_heads, model_config, num_patches_by_size
 from pinxit.models.option_effects import Need
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
@@ -110,11 +110,14 @@ class Config:
     def _resolve_network(self, info: DatasetInfo) -> Config:
         small = info.dims <= SMALL_IMAGE_DIMS
         width = self.width or (128 if small else 192)
+        heads = self.heads or choose_num_heads(width)
+        if self.pos_embed == "rotary":
+            check_rotary(width, heads)
         return dataclasses.replace(
             self,
             width=width,
             depth=self.depth or (4 if small else 6),
-            heads=self.heads or choose_num_heads(width),
+            heads=heads,
         )
 
     def _resolve_image_tokenizer(self) -> Config:

@@ -184,8 +184,9 @@ class IGPT(nn.Module):
         labels = None
         if label is not None:
             labels = torch.full((n,), label_index(self.config, self.info, label))
-        for tokens in self._generate(torch.full((n, self.network.seq_len), -1), labels, resolved):
-            yield Images(self._decode(tokens))
+        unknown = torch.full((n, self.network.seq_len), -1)
+        generated = self._generate(unknown, labels, resolved)
+        return (Images(self._decode(tokens)) for tokens in generated)
 
     def complete(
         self,
@@ -221,8 +222,8 @@ class IGPT(nn.Module):
             pixels = torch.where(pixel_mask.to(self.device), grey, pixels).to(torch.uint8)
         missing = patchify(pixel_mask, self.patch_size).any(-1)
         tokens = torch.where(missing, -1, self.codec.encode(pixels).cpu())
-        for generated in self._generate(tokens, self._labels_of(images), resolved):
-            yield Images(composite(images, self._decode(generated), mask))
+        generated = self._generate(tokens, self._labels_of(images), resolved)
+        return (Images(composite(images, self._decode(codes), mask)) for codes in generated)
 
     def _generate(
         self, tokens: Tokens, labels: Labels, params: GenerationParams

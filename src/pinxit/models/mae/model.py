@@ -13,7 +13,7 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.masks import composite
 from pinxit.errors import UsageError
-from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
+from pinxit.models.generation import GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, check_mask
 from pinxit.models.mae.config import Config
 from pinxit.models.results import Loss
@@ -39,6 +39,7 @@ class MaskedAutoencoder(nn.Module):
     pos_embed: Tensor
     decoder_pos_embed: Tensor
     left_to_right = False
+    completion_is_deterministic = True
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
@@ -194,11 +195,12 @@ class MaskedAutoencoder(nn.Module):
     ) -> Images:
         """Fill in the masked pixels with the decoder's prediction: the mean of what is possible.
 
-        A patch with a masked pixel is masked as a whole. Deterministic: `seed` and `temperature`
-        have no effect. With `norm_pix_loss` the mean and deviation of a masked patch are unknown;
-        those of the visible patches are used. Raises UsageError for a mask of another shape.
+        A patch with a masked pixel is masked as a whole. Deterministic: the `seed`, which may have
+        chosen the mask, has no effect here. With `norm_pix_loss` the mean and deviation of a masked
+        patch are unknown; those of the visible patches are used. Raises UsageError for a mask of
+        another shape, and for any other option.
         """
-        resolve_params(params, options, SEEDED)  # rejects options without a meaning here
+        resolve_params(params, options, ("seed",))  # rejects options without a meaning here
         pixels = check_images(self.info, images)
         check_mask(images, mask)
         completed = np.array(images.pixels)

@@ -10,6 +10,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import (
     DEFAULT_KEYWORD_SHARE,
+    check_rotary,
     choose_num_heads,
     model_config,
     num_patches_by_size,
@@ -148,8 +149,8 @@ class Config:
     def resolve(self, info: DatasetInfo) -> Config:
         """Return a copy in which every option that depends on the images is chosen.
 
-        Raises UsageError if there are no captions, if a translation has only one language, and if a
-        patch size does not divide the images.
+        Raises UsageError if there are no captions, if a translation has only one language, if a
+        patch size does not divide the images, and for an odd dimension of attention heads.
         """
         if not info.languages:
             advice = (
@@ -173,13 +174,15 @@ class Config:
         patch_size = _resolve_patch_size("patch_size", self.patch_size, info, MAX_DEFAULT_PATCHES)
         prefers_codes = self.target == "image" and self.patch_size is None
         width = self.width or (96 if info.dims <= 3 * 32 * 32 else 192)
+        heads = self.heads or choose_num_heads(width)
+        check_rotary(width, heads)
         return dataclasses.replace(
             self,
             source_encoding=self.source_encoding or ("codes" if prefers_codes else "patches"),
             palette_patch_size=palette_patch_size,
             patch_size=patch_size,
             width=width,
-            heads=self.heads or choose_num_heads(width),
+            heads=heads,
         )
 
 

@@ -20,7 +20,7 @@ from pinxit.data.images import Images
 from pinxit.data.special_tokens import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
-from pinxit.models.inputs import check_images
+from pinxit.models.inputs import check_images, check_translation
 from pinxit.models.results import CaptionStep, ScoredText, TokenAttention
 from pinxit.models.seq2seq.cached_decoder import CachedDecoder
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
@@ -29,6 +29,12 @@ from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import ImageSource
 from pinxit.models.seq2seq.targets import TextTarget
 from pinxit.models.text_embedding import Tokens, pad_tokens
+from pinxit.models.text_options import (
+    LENGTH_PENALTY,
+    NUM_BEAMS,
+    check_length_penalty,
+    resolve_beam_search,
+)
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.beam_search import Hypothesis, beam_search, sample_text
 from pinxit.nn.rng import per_image_uniform
@@ -92,31 +98,29 @@ class ImageCaptioning(_TextDecoder):
         params: GenerationParams | None = None,
         *,
         language: str | None = None,
-        num_beams: int = 4,
+        num_beams: int | None = None,
         num_captions: int = 1,
-        length_penalty: float = 0.6,
+        length_penalty: float | None = None,
         **options: Any,
     ) -> list[list[ScoredText]]:
         """Return `num_captions` texts for each image, the best first.
 
-        By beam search; with a `temperature`, sampled from (seed, start + i) and sorted by their
-        log-probability. `language` None: English if the captions have it, else their first
-        language. Raises UsageError for an unknown language and for parameters out of range.
+        By beam search, by default of 4 beams with a length penalty of 0.6; with a `temperature`,
+        sampled from (seed, start + i) and sorted by their log-probability. `language` None: English
+        if the captions have it, else their first language. Raises UsageError for an unknown
+        language and for parameters out of range.
         """
         language = language or self.text_tokenizer.default_language
         language_token = self.text_tokenizer.language_token(language)
         params = resolve_params(params, options, TOKENS, temperature=None)
-        if params.temperature is None and (params.top_k or params.top_p):
-            raise UsageError("top_k and top_p need a temperature: beam search samples nothing.")
+        beams, penalty = resolve_beam_search(params, num_beams, length_penalty, num_captions)
         captions: list[list[ScoredText]] = []
         pixels = check_images(self.info, images)
         for start in range(0, len(pixels), DECODE_BATCH):
             rows = (torch.arange(DECODE_BATCH) + start).clamp(max=len(pixels) - 1)
             encoded = self.encode_source([pixels[rows].to(self.device)])
             if params.temperature is None:
-                texts = self._beam_search(
-                    encoded, language_token, num_beams, num_captions, length_penalty
-                )
+                texts = self._beam_search(encoded, language_token, beams, num_captions, penalty)
             else:
                 texts = self._sample_texts(encoded, language_token, num_captions, params, start)
             captions += texts[: len(pixels) - start]
@@ -192,7 +196,8 @@ class ImageCaptioning(_TextDecoder):
         step, candidates = NextTokenLogProbs(self, encoded), []
         for t in range(self.max_text_tokens):
             last = torch.tensor(tokens[-1:], device=self.device)
-            best = step(last, t, None)[0].exp().topk(num_candidates)
+            probs = step(last, t, None)[0].exp()
+            best = probs.topk(min(num_candidates, len(probs)))
             candidates.append(list(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
             tokens.append(candidates[-1][0][0])
             if tokens[-1] == EOS:
@@ -250,15 +255,20 @@ class Translation(_TextDecoder):
         *,
         source: str,
         target: str,
-        num_beams: int = 4,
-        length_penalty: float = 0.6,
+        num_beams: int = NUM_BEAMS,
+        length_penalty: float = LENGTH_PENALTY,
     ) -> list[ScoredText]:
         """Translate each text to the `target` language, by beam search.
 
-        Raises UsageError for a text that is empty or too long, and for an unknown language.
+        Raises UsageError for no text, for one that is empty or too long, for an unknown language,
+        and for two equal ones.
         """
+        check_translation(source, target)
+        if not texts:
+            raise UsageError("no text: there is nothing to translate.")
         if not all(text.strip() for text in texts):
             raise UsageError("a text is empty: there is nothing to translate.")
+        check_length_penalty(length_penalty)
         language_token = self.text_tokenizer.language_token(target)
         tokens = self.text.tokenize([text.strip() for text in texts], [source] * len(texts))
         tokens = pad_tokens(tokens, self.text.max_len)

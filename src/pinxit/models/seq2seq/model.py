@@ -106,7 +106,7 @@ class Seq2Seq(nn.Module, Generic[TargetT]):
         return self.decoder.cross_attention_map(h, encoded, rotary)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """-log p(target | source) with teacher forcing: nats per image, or nats per caption."""
+        """-log p(target | source) with teacher forcing, in nats per image."""
         inputs, tokens = self.source_and_target(batch)
         logits = self.logits(self.encode_source(inputs), tokens[:, :-1])
         return self.target.loss(logits.float(), tokens)

@@ -111,7 +111,10 @@ class TextTarget(Target):
         return self.head(h)
 
     def loss(self, logits: Logits, tokens: Tokens) -> Loss:
-        """In nats per caption; an image without a caption (EOS alone) counts as 0."""
+        """In nats per image; an image without a caption (EOS alone) counts as 0.
+
+        Not per caption: a batch that is divided is a sum of parts with weights by their images.
+        """
         targets = tokens[:, 1:].clone()
         targets[tokens[:, 0] == EOS] = PAD
         summed = F.cross_entropy(
@@ -120,7 +123,7 @@ class TextTarget(Target):
         nll = summed / len(tokens)
         num_tokens = (targets != PAD).sum().clamp(min=1)
         parts = {"nll": nll.detach(), "nll_per_token": (summed / num_tokens).detach()}
-        return Loss(nll, parts, "nats per caption")
+        return Loss(nll, parts)
 
     def start_decoding(self, encoded: EncoderOutput) -> TextDecodingState:
         return TextDecodingState(self)

@@ -20,7 +20,7 @@ from pinxit.data.special_tokens import EOS
 from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_training_texts
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker
-from pinxit.models.inputs import check_images
+from pinxit.models.inputs import check_images, rerank_languages
 from pinxit.models.results import DrawingStep, TokenAttention
 from pinxit.models.seq2seq.code_embeddings import Codes
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
@@ -114,6 +114,7 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         """log p(caption | image) of each image, by the reranker; `sources`: of which caption."""
         rows = sources.tolist()
         texts, languages = ([column[i] or "" for i in rows] for column in captions)
+        languages = rerank_languages(reranker, languages)
         scores = reranker.caption_log_prob(self.decode_codes(codes), texts, languages)
         return torch.from_numpy(scores).to(codes.device)
 

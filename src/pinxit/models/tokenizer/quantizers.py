@@ -109,9 +109,16 @@ class VQ(nn.Module):
         self.parts: list[tuple[Tensor, Tensor]] = []  # vectors and codes of the batch so far
 
     def nearest(self, z: Float[Tensor, "n dim"]) -> Int64[Tensor, " n"]:
-        """Return the code of the nearest codebook vector (squared Euclidean distance)."""
-        distance = self.codebook.square().sum(1) - 2 * z @ self.codebook.T
-        return distance.argmin(1)
+        """Return the code of the nearest codebook vector (squared Euclidean distance).
+
+        In fp32 also where a training computes in less: a code in use must be that of the training.
+        Relative to the mean of the codebook, since large values would leave few digits to differ.
+        """
+        with torch.autocast(z.device.type, enabled=False):
+            mean = self.codebook.mean(0)
+            codebook, centered = self.codebook - mean, z.float() - mean
+            distance = codebook.square().sum(1) - 2 * centered @ codebook.T
+            return distance.argmin(1)
 
     def forward(self, z: Vectors) -> Quantized:
         flat = z.detach().reshape(-1, self.dim).float()

@@ -62,8 +62,9 @@ class Config:
     # p(x|z); auto: bernoulli for black-and-white images, else gaussian
     likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-logistic"] = "auto"
     # binarization (bernoulli); dynamic: sample each pixel with its grey value as probability, anew
-    # at every step; static: threshold at 1/2; auto: static where all pixels are 0 or 255
-    binarize: Literal["auto", "dynamic", "static"] = "auto"
+    # at every step; static: threshold at 1/2; auto: static where all pixels are 0 or 255, and none
+    # of other likelihoods
+    binarize: Literal["auto", "none", "dynamic", "static"] = "auto"
     # standard deviation of p(x|z) (gaussian), for pixels from 0 to 1; None: see --variance
     sigma: float | None = None
     # variance of p(x|z) (gaussian) without --sigma; learned: a parameter; analytic: the best one,
@@ -185,7 +186,9 @@ class Config:
         binarize = self.binarize
         if binarize == "auto":
             binary = "static" if info.binary_fraction == 1 else "dynamic"
-            binarize = binary if likelihood == "bernoulli" else "auto"
+            binarize = binary if likelihood == "bernoulli" else "none"
+        if likelihood == "bernoulli" and binarize == "none":
+            raise UsageError("--binarize none leaves grey pixels, which bernoulli does not have.")
         resolved = dataclasses.replace(
             self,
             likelihood=likelihood,

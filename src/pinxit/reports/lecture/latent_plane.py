@@ -11,7 +11,7 @@ from pinxit.reports.images import encode_png_uri, is_small
 from pinxit.reports.lecture.slide import Slide, locate
 from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, shrink_images
 from pinxit.sampling.inputs import is_label_conditional
-from pinxit.sampling.latents import from_noise
+from pinxit.sampling.prior_noise import from_noise
 
 TITLE = "All of p(z): the plane of two latents, decoded under the pointer"
 SIDE = 15  # decoded images along a side

@@ -12,7 +12,7 @@ from pinxit.reports.lecture.slide import Slide, locate
 from pinxit.reports.lecture.vectors import MAX_BARS, draw_vector
 from pinxit.reports.sections import inline_shrunk
 from pinxit.sampling.inputs import is_label_conditional
-from pinxit.sampling.latents import noise_map
+from pinxit.sampling.prior_noise import noise_map
 
 TITLE = "Sample a Gaussian z, decode"
 NUM_SAMPLES = 6

@@ -19,7 +19,7 @@ from pinxit.reports.lecture.slide import Slide, locate
 from pinxit.reports.sections import inline_shrunk
 from pinxit.sampling.inputs import labels_for
 from pinxit.sampling.latent_search import EncoderAnswer, LatentSearch, encode_image, search_latents
-from pinxit.sampling.latents import from_noise
+from pinxit.sampling.prior_noise import from_noise
 
 TITLE = "For every training image there must be a z with ‖decoder(z) − x‖ < ε. How to find it?"
 NUM_OTHER_STARTS = 3  # samples of the prior, beside its mean

@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.api.chat_stream import (
+    IMAGE_MARKDOWN,
     SEPARATOR,
     ChunkEncoder,
     DeltaConverter,
@@ -22,17 +23,22 @@ from pinxit.serve.api.chat_stream import (
 )
 from pinxit.serve.api.sse import byte_stream, run_while_connected
 from pinxit.serve.dialogue.event_log import EventLog
-from pinxit.serve.dialogue.parse import ParsedRequest, parse_request
+from pinxit.serve.dialogue.parse import Conversation, ParsedRequest, parse_request
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
 from pinxit.serve.media.sources import ImageSources, RequestImages
-from pinxit.serve.pools import read_in_thread
-from pinxit.serve.prompts import requests_image
+from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.prompts import instructs_edit, requests_image, wants_text
 from pinxit.serve.schemas import ChatRequest, ResponsesRequest
 from pinxit.serve.store import Store, new_id
 from pinxit.serve.validation import parse_json_body, validate
+
+# that /v1/responses does not have, or not by this name
+LLM_OPTIONS = {
+    "presence_penalty", "frequency_penalty", "logit_bias", "reasoning_effort", "verbosity",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,14 @@ class ChatRoutes:
         self, fields: ChatRequest, router: Router, events: EventLog | None
     ) -> ResponseBuilder:
         parsed = await read_in_thread(self._parse, fields)
-        parsed = replace(parsed, stop=tuple(_stop_sequences(fields)))
-        may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
-        if not (may_generate or requests_image(parsed.conversation.prompt)):
+        options = fields.model_dump(include=LLM_OPTIONS, exclude_none=True)
+        parsed = replace(parsed, stop=tuple(_stop_sequences(fields)), llm_options=options)
+        router = self.models.find_tools_model(parsed.tool, router)
+        if parsed.mask is not None:
+            await work_on_images(router.check_mask, parsed.mask)
+        # else it hangs on the prompt's words
+        may_generate = self.with_llm or router.only_generates or _has_image_tool(fields.tools)
+        if not (may_generate or _wants_image(parsed.conversation)):
             parsed = replace(parsed, tool=None)
         emit = None if events is None else events.append
         builder = ResponseBuilder(parsed, router, emit, with_llm=self.with_llm)
@@ -83,11 +94,13 @@ class ChatRoutes:
         if not self.with_llm:
             _check_tool_choice(fields.tool_choice)
         per_message = [_to_items(message, i) for i, message in enumerate(fields.messages)]
-        functions = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
+        tools = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
+        if not _has_image_tool(tools):
+            tools.append({"type": "image_generation"})
         same = {
             "model": fields.model,
             "input": [item for items in per_message for item in items],
-            "tools": [*functions, {"type": "image_generation"}],
+            "tools": tools,
             "tool_choice": _to_tool_choice(fields.tool_choice),
             "store": False,
             "seed": fields.seed,
@@ -124,6 +137,14 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         await rest.aclose()  # type: ignore[attr-defined]
 
 
+def _wants_image(conversation: Conversation) -> bool:
+    """Return whether the last prompt asks for an image, or for an edit of the one there is."""
+    prompt = conversation.prompt
+    if conversation.image is None:
+        return requests_image(prompt)
+    return instructs_edit(prompt) or (requests_image(prompt) and not wants_text(prompt))
+
+
 def _check_tool_choice(choice: str | dict[str, Any] | None) -> None:
     """Raises ApiError where the client's own tools are forced: these models call none."""
     if isinstance(choice, dict) or choice == "required":
@@ -157,7 +178,14 @@ def _to_function(tool: dict[str, Any], index: int) -> dict[str, Any]:
         return {**function, "type": "function"}
     if not isinstance(tool.get("type"), str):
         raise ApiError("A tool needs a type.", param=f"tools[{index}].type")
+    if tool["type"] == "image_generation" and tool.get("partial_images"):
+        message = "A chat has no partial images; /v1/responses has."
+        raise ApiError(message, param=f"tools[{index}].partial_images")
     return tool
+
+
+def _has_image_tool(tools: list[dict[str, Any]] | None) -> bool:
+    return any(tool.get("type") == "image_generation" for tool in tools or [])
 
 
 def _to_tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
@@ -172,24 +200,48 @@ def _to_items(message: dict[str, Any], index: int) -> list[dict[str, Any]]:
     content, role = message.get("content"), message.get("role")
     if role in ("tool", "function"):
         call_id = message.get("tool_call_id")
+        content = [_to_part(part) for part in content] if isinstance(content, list) else content
         return [{"type": "function_call_output", "call_id": call_id, "output": content}]
     calls = message.get("tool_calls")
     items = [_to_call(call) for call in calls] if isinstance(calls, list) else []
     if content is None and role == "assistant":
         return items
     if isinstance(content, str):
-        return [{"role": role, "content": content}, *items]
+        content = [{"type": "text", "text": content}]
     if not isinstance(content, list):
         text = "The content must be a string or a list of parts."
         raise ApiError(text, param=f"messages[{index}].content")
-    parts = []
-    for part in content:
-        if isinstance(part, dict) and part.get("type") == "image_url":
-            url = part.get("image_url")
-            url = url.get("url") if isinstance(url, dict) else url
-            part = {"type": "input_image", "image_url": url}
-        parts.append(part)
+    parts = [_to_part(part) for part in content]
+    if role == "assistant":
+        return [*_split_answer(parts), *items]
     return [{"role": role, "content": parts}, *items]
+
+
+def _to_part(part: Any) -> Any:
+    if not (isinstance(part, dict) and part.get("type") == "image_url"):
+        return part
+    url = part.get("image_url")
+    return {"type": "input_image", "image_url": url.get("url") if isinstance(url, dict) else url}
+
+
+def _split_answer(parts: list[Any]) -> list[dict[str, Any]]:
+    """Return the items of an answer: each image that it shows in Markdown is one of its own."""
+    items: list[dict[str, Any]] = []
+    texts: list[Any] = []
+    for part in parts:
+        text = part.get("text") if isinstance(part, dict) else None
+        if not (isinstance(text, str) and IMAGE_MARKDOWN.search(text)):
+            texts.append(part)
+            continue
+        for i, segment in enumerate(IMAGE_MARKDOWN.split(text)):
+            if i % 2 == 0:  # a text, else the URL between two texts
+                texts += [{"type": "text", "text": segment.strip()}] if segment.strip() else []
+                continue
+            items += [{"role": "assistant", "content": texts}] if texts else []
+            image = {"type": "input_image", "image_url": segment}
+            items.append({"role": "assistant", "content": [image]})
+            texts = []
+    return [*items, {"role": "assistant", "content": texts}] if texts else items
 
 
 def _to_call(call: object) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -52,6 +53,9 @@ def cut_at_stop(text: str, sequences: Sequence[str]) -> str:
     """Return a text up to the first stop sequence that is complete."""
     stop = StopFilter(sequences)
     return stop.add(text) + stop.flush()
+
+
+IMAGE_MARKDOWN = re.compile(r"!\[image\]\((data:image/[a-z]+;base64,[A-Za-z0-9+/=]+)\)")
 
 
 def image_markdown(item: dict[str, Any]) -> str:

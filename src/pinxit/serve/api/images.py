@@ -23,9 +23,9 @@ from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
 from pinxit.serve.links import FileLinks
 from pinxit.serve.logs import log_fault
-from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
+from pinxit.serve.media.outputs import EncodedImage, OutputSpec, check_options, normalize_quality
 from pinxit.serve.media.sources import ImageSources, RequestImages
-from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget, parse_size
+from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget
 from pinxit.serve.pools import SHORT_CHARS, read_in_thread, read_in_thread_if, work_on_images
 from pinxit.serve.schemas import EditRequest, GenerateRequest, ImageOptions, VariationRequest
 from pinxit.serve.store import Store, new_id
@@ -112,10 +112,9 @@ class ImageRoutes:
         """Check the fields, prepare the request for the model that answers it, decode its image."""
         if isinstance(fields, GenerateRequest) and not fields.prompt.strip():
             raise ApiError("The prompt is empty.", param="prompt")
-        if fields.background == "transparent" and fields.output_format == "jpeg":
-            raise ApiError("A JPEG cannot be transparent.", param="background")
         router = self.models.find(fields.model)
-        parse_size(fields.size)
+        check_options(fields, has_mask=mask is not None)
+        _check_stream(fields)
         if mask is not None:
             router.check_mask(mask)
         request = router.prepare(
@@ -138,8 +137,6 @@ class ImageRoutes:
 
     async def _respond(self, request: Request, job: ImageJob, event_prefix: str) -> Response:
         if isinstance(job.fields, GenerateRequest) and job.fields.stream:
-            if job.request.n != 1:
-                raise ApiError("A stream returns one image: 'n' must be 1.", param="n")
             return event_stream(self._stream(job, job.fields.partial_images or 0, event_prefix))
         result, images = await run_while_connected(request, _generate(job))
         return await self._to_response(request, job, result, images)
@@ -232,6 +229,20 @@ def _only_image(images: list[UploadedImage], verb: str) -> UploadedImage:
     if len(images) > 1:
         raise ApiError(f"There are {len(images)} images; these models {verb} one.", param="image")
     return images[0]
+
+
+def _check_stream(fields: Fields) -> None:
+    """Raises ApiError for what goes only with a stream, or only without one."""
+    if not (isinstance(fields, GenerateRequest) and fields.stream):
+        if fields.partial_images:
+            message = "Partial images need a stream: 'stream' must be true."
+            raise ApiError(message, param="partial_images")
+        return
+    if (fields.n or 1) != 1:
+        raise ApiError("A stream returns one image: 'n' must be 1.", param="n")
+    if fields.response_format == "url":
+        message = "A stream returns images in base64: 'response_format' cannot be url."
+        raise ApiError(message, param="response_format")
 
 
 def _prompt(fields: Fields) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect
 
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.uploads import UploadedImage, open_upload
@@ -27,7 +28,7 @@ async def parse_form(request: Request, files: Collection[str]) -> FormData:
         )
     try:
         form = await request.form(max_files=64, max_fields=100)
-    except ApiError:  # the body is too large
+    except (ApiError, ClientDisconnect):  # the body is too large, or has not come
         raise
     except Exception:  # the parser raises many types on malformed bytes
         raise ApiError("The multipart body is malformed.", code="invalid_multipart") from None

@@ -28,6 +28,14 @@ MAX_ROUNDS = 6  # calls of the language model in one turn
 MAX_CALLS = 8  # of our tools in one turn
 TURN_SECONDS = 300.0
 
+LIMIT_REACHED = "error: no more tools may be called in this turn; answer in text"
+# fields of a chat that are not sent: this server obeys them, or they are hints to a service
+NOT_SENT = frozenset({
+    "model", "n", "stream", "stream_options", "modalities", "prediction", "service_tier",
+    "moderation", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "prompt_cache_options", "metadata", "user",
+})  # fmt: skip
+
 _STRING = {"type": "string"}
 
 
@@ -100,8 +108,11 @@ class LanguageModel:
             if num_calls > MAX_CALLS:
                 raise llm_error(f"it called more than {MAX_CALLS} tools")
             body["messages"].append(reply.to_message())
-            for call in own:
-                body["messages"].append(await _run_tool_call(builder, call))
+            num_allowed = builder.parsed.request.max_tool_calls or MAX_CALLS
+            for i, call in enumerate(own, num_calls - len(own)):
+                is_allowed = i < num_allowed
+                result = await _run_tool_call(builder, call) if is_allowed else LIMIT_REACHED
+                body["messages"].append(_to_tool_message(call, result))
             theirs = [call for call in reply.calls if call not in own]
             for call in reply.calls[num_forwarded:]:
                 if call in theirs:
@@ -152,6 +163,10 @@ def _options(builder: ResponseBuilder) -> dict[str, Any]:
         "stream_options": {"include_usage": True} if request.max_output_tokens else None,
         "parallel_tool_calls": request.parallel_tool_calls if own or theirs else None,
         "response_format": _response_format(request.text and request.text.format),
+        "seed": request.seed,
+        "verbosity": request.text and request.text.verbosity,
+        "reasoning_effort": (request.reasoning or {}).get("effort"),
+        **parsed.llm_options,
     }
     if own or theirs:
         options |= {"tools": [*own, *theirs], "tool_choice": _tool_choice(parsed, bool(own))}
@@ -252,20 +267,23 @@ def _add_images(messages: list[dict[str, Any]], parsed: ParsedRequest, sees_imag
 # -- our tools -------------------------------------------------------------------------------------
 
 
-async def _run_tool_call(builder: ResponseBuilder, call: Call) -> dict[str, Any]:
+def _to_tool_message(call: Call, result: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call.id, "content": result}
+
+
+async def _run_tool_call(builder: ResponseBuilder, call: Call) -> str:
     """Run one tool call. The language model gets errors as the tool's result."""
     try:
         arguments = json.loads(call.arguments or "{}")
         if not isinstance(arguments, dict):
             raise ValueError("not an object")
-        result = await _run_tool(builder, call.name, arguments)
+        return await _run_tool(builder, call.name, arguments)
     except (ValueError, RecursionError):
-        result = "error: the arguments are not a JSON object"
+        return "error: the arguments are not a JSON object"
     except ApiError as error:
         if error.status == 429:
             raise
-        result = f"error: {error}"
-    return {"role": "tool", "tool_call_id": call.id, "content": result}
+        return f"error: {error}"
 
 
 async def _run_tool(builder: ResponseBuilder, name: str, arguments: dict[str, Any]) -> str:

@@ -20,10 +20,9 @@ from pinxit.serve.dialogue.event_log import Event, EventLog
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder
 from pinxit.serve.errors import ApiError
 from pinxit.serve.logs import log_fault
-from pinxit.serve.store import Store
+from pinxit.serve.store import MAX_SILENT_SECONDS, Store
 
 POLL_SECONDS = 1.0
-MAX_SILENT_SECONDS = 30.0
 MAX_CANCEL_SECONDS = 10.0  # until another server has stopped
 MAX_FINISHED_LOGS = 8  # of background responses that have ended, for readers that come back
 FINISHED_SECONDS = 300.0

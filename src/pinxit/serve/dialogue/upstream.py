@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pinxit.serve.errors import ApiError
 
 MAX_REPLY_BYTES = 4 * 2**20
-DONE = b"data: [DONE]"
+DATA, DONE = b"data:", b"[DONE]"  # of a stream's line; a space may stand between them
 
 
 class FunctionPart(BaseModel):
@@ -179,12 +179,12 @@ class Upstream:
                 continue
             *lines, buffer = buffer.split(b"\n")
             for line in lines:
-                is_ended = is_ended or line.strip() == DONE
+                is_ended = is_ended or _is_done(line)
                 for part in _parse_line(line):
                     is_ended = is_ended or part.finish_reason is not None
                     count += part.usage is None
                     yield part
-        is_ended = is_ended or buffer.strip() == DONE
+        is_ended = is_ended or _is_done(buffer)
         for part in _parse_line(buffer) if is_stream else _parse_whole(buffer):
             is_ended = is_ended or part.finish_reason is not None
             count += part.usage is None
@@ -217,9 +217,14 @@ class Upstream:
 def _parse_line(line: bytes) -> list[MessagePart]:
     """Return the message of a stream's line; `[DONE]`, comments and names have none."""
     line = line.strip()
-    if not line.startswith(b"data:") or line == DONE:
+    if not line.startswith(DATA) or _is_done(line):
         return []
-    return _parse_whole(line.removeprefix(b"data:"))
+    return _parse_whole(line.removeprefix(DATA))
+
+
+def _is_done(line: bytes) -> bool:
+    line = line.strip()
+    return line.startswith(DATA) and line.removeprefix(DATA).strip() == DONE
 
 
 def _parse_whole(content: bytes) -> list[MessagePart]:

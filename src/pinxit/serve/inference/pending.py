@@ -62,12 +62,15 @@ def _try_to_load(
     on_loaded: Callable[[LoadedRun], object],
     failed: set[tuple[str, int]],
 ) -> None:
-    version = (run.name, run.weights_path.stat().st_mtime_ns)
+    try:
+        version = (run.name, run.weights_path.stat().st_mtime_ns)
+    except OSError:  # its folder has just been removed
+        return
     if version in failed:
         return
     try:
         loaded = load(run.path)
-    except PinxitError as error:
+    except (PinxitError, OSError, RuntimeError) as error:  # also where memory is short
         log.error("%s cannot be loaded: %s", run.name, error)
         failed.add(version)
         return

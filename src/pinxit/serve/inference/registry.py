@@ -41,14 +41,21 @@ class ModelRegistry:
         for alias, name in (aliases or {}).items():
             if name not in (*self.runs, *self.pending, ALL_RUNS):
                 raise UsageError(f"--alias {alias}={name}: no run is named '{name}'.")
+            if alias in (*self.runs, *self.pending):
+                raise UsageError(
+                    f"--alias {alias}={name}: '{alias}' is a run; choose another name."
+                )
             self.aliases[alias] = name
         for name in (*self.runs, *self.pending):
             self.aliases.pop(name, None)
 
     @property
     def names(self) -> list[str]:
-        """The names that requests may use; none while all runs wait for their weights."""
-        return [*self.runs, *self.aliases] if self.runs else []
+        """The names that requests may use now: runs without weights have none, nor any alias."""
+        if not self.runs:
+            return []
+        ready = (*self.runs, ALL_RUNS)
+        return [*self.runs, *(name for name, target in self.aliases.items() if target in ready)]
 
     def add(self, run: LoadedRun) -> None:
         """Serve a run that was pending. Other threads read the dicts, so they are replaced."""

@@ -42,6 +42,7 @@ class GenerationRequest:
     unknown_words: tuple[str, ...] = ()  # of `prompt`, that no training caption has
     language: str | None = None  # of the prompt; None: detected
     frame: Frame | None = None  # the part of the source that the model reads, if it reads it
+    label: str | None = None  # of sample; None: the one that the prompt names, if any
 
     @property
     def reads_source(self) -> bool:

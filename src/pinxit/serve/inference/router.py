@@ -13,6 +13,7 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.models.abilities import require
 from pinxit.models.generation import GenerationParams
+from pinxit.models.inputs import can_rerank
 from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanEmbed, CanSampleStream
 from pinxit.serve.errors import ApiError, clean_text
 from pinxit.serve.inference.loading import LoadedRun
@@ -139,8 +140,8 @@ class Router:
             if not isinstance(model, CanCaption):
                 continue
             other_shape = other.info.height, other.info.width, other.info.channels
-            languages = set(run.model.text_tokenizer.languages)
-            if shape == other_shape and languages <= set(model.text_tokenizer.languages):
+            languages = run.model.text_tokenizer.languages
+            if shape == other_shape and can_rerank(model, languages):
                 return model
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.unicode_forms import normalize_label
-from pinxit.errors import PinxitError, UnusedOptionError
+from pinxit.errors import PinxitError, UnusedOptionError, UsageError
 from pinxit.models.generation import GenerationParams, resolve_params
 from pinxit.models.protocols import (
     CanComplete,
@@ -34,6 +35,8 @@ from pinxit.serve.pools import work_on_images
 PREVIEW_TEMPERATURES = (1 / 3, 2 / 3)
 # a variation keeps sqrt(1 - s^2) of its image's latent and adds s of a sample of the prior
 VARIATION_SCALE = 0.6
+
+MAX_ERROR_CHARS = 500  # of a list of labels
 
 Rows = Iterator[list[np.ndarray]]
 
@@ -143,7 +146,10 @@ async def sample(
     run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
 ) -> GenerationResult:
     model: CanSample = run.model
-    label = find_label(model, run.info, request.prompt)
+    if request.label is not None:
+        label = resolve_label(run, request.label)
+    else:
+        label = find_label(model, run.info, request.prompt)
     params = request.params
     has_previews = on_preview is not None
 
@@ -222,12 +228,35 @@ def _without_prompt(run: LoadedRun, request: GenerationRequest, verb: str) -> st
     return f"{request.prompt} ({run.name} {verb} images and reads no prompt)".strip()
 
 
+def resolve_label(run: LoadedRun, label: str) -> str:
+    """Return the name of the label that a client selects, by name or by number.
+
+    Raises ApiError if the run has no such label. Clients know names as `clean_text` shows them.
+    """
+    if not _reads_labels(run.model):
+        raise ApiError(f"{run.name} was trained without labels.", param="label")
+    shown = {clean_text(name): name for name in run.info.label_names}
+    try:
+        return run.info.label_names[run.info.label_index(shown.get(label, label))]
+    except UsageError as error:
+        raise ApiError(clean_text(str(error), MAX_ERROR_CHARS), param="label") from None
+
+
 def find_label(model: object, info: DatasetInfo, text: str) -> str | None:
-    """Return the longest label name in a text, for a model that is conditional on labels."""
-    if not (isinstance(model, HasLabels) and model.label_conditional):
+    """Return the longest label name in a text, for a model that is conditional on labels.
+
+    A name in the text's own case comes before one in another.
+    """
+    if not _reads_labels(model):
         return None
-    words = f" {normalize_label(text).lower()} ".replace(",", " ").replace(".", " ")
-    for name in sorted(info.label_names, key=len, reverse=True):
-        if f" {name.lower()} " in words:
-            return name
+    text = normalize_label(text)
+    names = sorted(filter(None, info.label_names), key=len, reverse=True)
+    for flags in (0, re.IGNORECASE):
+        for name in names:
+            if re.search(rf"(?<!\w){re.escape(normalize_label(name))}(?!\w)", text, flags):
+                return name
     return None
+
+
+def _reads_labels(model: object) -> bool:
+    return isinstance(model, HasLabels) and model.label_conditional

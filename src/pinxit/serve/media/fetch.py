@@ -11,6 +11,7 @@ import time
 from urllib.parse import quote, urljoin, urlsplit
 
 from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.host_names import host_name
 from pinxit.serve.media.uploads import MAX_IMAGE_BYTES
 
 TIMEOUT_SECONDS = 10.0
@@ -60,7 +61,7 @@ def _request(
         raise _fetch_error("invalid URL", url, param) from None
     if parts.scheme not in ("http", "https") or parts.username is not None:
         raise _fetch_error("only plain http and https URLs are allowed", url, param)
-    if host not in allowed_hosts and "*" not in allowed_hosts:
+    if "*" not in allowed_hosts and host_name(host) not in map(host_name, allowed_hosts):
         raise _fetch_error(
             "remote images of this host are not allowed (see --allow-remote)", url, param
         )

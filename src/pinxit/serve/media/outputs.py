@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from pinxit.data.decoding.resize import inner_size, pad, stretch
 from pinxit.data.images import Images
+from pinxit.serve.errors import ApiError
 from pinxit.serve.media.framing import Frame
 from pinxit.serve.media.uploads import EditMask, UploadedImage, parse_size
 from pinxit.serve.pools import work_on_images
@@ -130,6 +131,24 @@ class EncodedImage:
         if self.size == self.generated_size:
             return None
         return f"{self.generated_size[0]}x{self.generated_size[1]}"
+
+
+def check_options(options: ImageOptions, prefix: str = "", *, has_mask: bool = False) -> None:
+    """Raises ApiError for an invalid size, and for options of the file that exclude each other.
+
+    `prefix` stands before the names of the fields; `has_mask`: the image is edited with a mask.
+    """
+    parse_size(options.size, f"{prefix}size")
+    is_transparent = options.background == "transparent"
+    if is_transparent and options.output_format == "jpeg":
+        raise ApiError("A JPEG cannot be transparent.", param=f"{prefix}background")
+    if is_transparent and has_mask:
+        message = "With a mask, 'background' cannot be transparent: the image's own is kept."
+        raise ApiError(message, param=f"{prefix}background")
+    is_lossy = options.output_format in ("jpeg", "webp")
+    if not is_lossy and options.output_compression not in (None, 100):  # what clients may send
+        message = "A PNG has no 'output_compression' but 100; it needs the format jpeg or webp."
+        raise ApiError(message, param=f"{prefix}output_compression")
 
 
 def normalize_quality(options: ImageOptions) -> str:

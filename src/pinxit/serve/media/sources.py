@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.fetch import MAX_FETCH_SECONDS, fetch_image
 from pinxit.serve.media.uploads import UploadedImage, decode_base64, decode_data_url, open_upload
 from pinxit.serve.schemas import ImageRef
 from pinxit.serve.store import Store
+from pinxit.serve.stored_items import is_item
 
 MAX_REQUEST_IMAGES = 256
 MAX_REQUEST_BYTES = 64 * 2**20  # of all image files of a request
@@ -32,11 +34,15 @@ class RequestImages:
     def __init__(self, sources: ImageSources, store: Store | None = None) -> None:
         self.sources, self.store = sources, store
         self._loaded: dict[tuple[str, str], UploadedImage] = {}
+        self._items: dict[str, dict[str, Any]] = {}
         self._num_images, self._num_bytes = 0, 0
         self._deadline = time.monotonic() + MAX_FETCH_SECONDS
 
     def load(self, ref: ImageRef, param: str) -> UploadedImage:
-        """Load an image by its URL or file id. Raises ApiError if there is no image."""
+        """Load an image by its URL or file id. Raises ApiError if there is no image, or two."""
+        if ref.image_url is not None and ref.file_id is not None:
+            message = "An image has either 'image_url' or 'file_id', not both."
+            raise ApiError(message, param=f"{param}.file_id")
         if ref.image_url is not None:
             return self.load_url(ref.image_url, f"{param}.image_url")
         if ref.file_id is None:
@@ -61,6 +67,14 @@ class RequestImages:
         """Load a generated image by the id of its output item; None if it does not exist."""
         content = None if self.store is None else self.store.load_image(item_id)
         return None if content is None else self.open(content, param)
+
+    def load_item(self, item_id: str) -> dict[str, Any] | None:
+        """Return an item of a stored response by its id; None if it does not exist."""
+        if item_id not in self._items and self.store is not None:
+            for item in self.store.load_items_beside(item_id):
+                if is_item(item):
+                    self._items.setdefault(item["id"], item)
+        return self._items.get(item_id)
 
     def _load_file(self, file_id: str, param: str) -> UploadedImage:
         key = "file", file_id

@@ -19,13 +19,14 @@ from pinxit.models.protocols import (
 from pinxit.reports.context import ReportContext
 from pinxit.reports.summary import collect_key_metrics, describe_run
 from pinxit.serve import errors
+from pinxit.serve.host_names import host_name, is_loopback
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.studio.text import clean_text
 from pinxit.training.verdict import assess
 
 log = logging.getLogger("pinxit.serve")
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_METRICS = 5
 EFFORT = ("images seen", "speed")  # metrics that say how long it was trained, not how good it is
 MAX_PATH_CHARS = 4_096
@@ -71,8 +72,9 @@ def _settings(model: Any, task: str) -> dict[str, float]:
     else:
         return {}
     guidance = model.default_guidance
-    config: Any = getattr(model, "config", None)
-    if "top_p" in names and getattr(config, "caption_dropout", 0):
+    if not model.config.caption_dropout:
+        names = [name for name in names if name != "guidance"]  # `draw` refuses it
+    elif "top_p" in names:
         guidance = max(guidance, BEST_GUIDANCE)
     best = {"temperature": temperature, "guidance": guidance, "top_p": 1.0, "best_of": 1}
     if task == "draw":
@@ -134,6 +136,8 @@ def path_for_commands(run: LoadedRun, request: Request) -> str:
 
 
 def _is_local(request: Request) -> bool:
-    host = request.headers.get("host", "").rsplit(":", 1)[0]
+    """Return whether a browser of this machine asks: by its address, not only by what it says."""
     is_forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
-    return host in LOCAL_HOSTS and not is_forwarded
+    is_from_here = request.client is not None and is_loopback(request.client.host)
+    host = host_name(request.headers.get("host", ""))
+    return is_from_here and host in LOCAL_HOSTS and not is_forwarded

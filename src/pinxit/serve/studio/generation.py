@@ -19,6 +19,7 @@ from pinxit.serve.errors import ApiError, internal_error
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.requests import GenerationRequest, Route
 from pinxit.serve.inference.router import Router
+from pinxit.serve.inference.tasks import resolve_label
 from pinxit.serve.logs import log_fault
 from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget
@@ -66,7 +67,10 @@ async def prepare_request(run: LoadedRun, fields: StudioRequest) -> GenerationRe
         raise ApiError("Write a few words first.", param="prompt")
     params = GenerationParams(seed=fields.seed, start=fields.start, **fields.options)
     if fields.task == "sample":
-        return GenerationRequest(fields.label, fields.n, None, None, params, Route("sample", run))
+        label = resolve_label(run, fields.label) if fields.label else None
+        return GenerationRequest(
+            "", fields.n, None, None, params, Route("sample", run), label=label
+        )
     if fields.task == "draw":
         prepared = Router([run]).prepare(
             fields.prompt, params, n=fields.n, language=fields.language

@@ -12,7 +12,7 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.models.protocols import CanEncode, CanReconstruct
 from pinxit.nn.rng import per_image_normal
-from pinxit.sampling.latents import from_noise, to_noise
+from pinxit.sampling.prior_noise import from_noise, to_noise
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.tasks import run_task
 from pinxit.serve.media.uploads import UploadedImage

@@ -103,7 +103,7 @@ def make_latent_program(path: str, z: list[float]) -> str:
     return (
         "import numpy as np\n"
         "import pinxit\n"
-        "from pinxit.sampling.latents import from_noise\n\n"
+        "from pinxit.sampling.prior_noise import from_noise\n\n"
         f"model = pinxit.load({_quote(path)})\n"
         f"u = np.array([{json.dumps(z)}], np.float32)\n"
         f'model.decode(from_noise(model, u)).save("{OUTPUT_FILE}")'

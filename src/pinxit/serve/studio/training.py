@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from pinxit.serve.pools import read_in_thread
 from pinxit.training.run_lock import is_locked
 from pinxit.watch.progress import file_signature, read_progress, read_sheet, version_of
 from pinxit.watch.server import read_static_file
+
+log = logging.getLogger("pinxit.serve")
 
 ABILITY = "training"  # of a run whose training is not finished, beside those of its model
 ACTIVE_SECONDS = 120.0  # since metrics.csv was written: it trains, where locks are not known
@@ -34,21 +37,23 @@ def add_training(add: Callable[..., Any], models: ModelRegistry) -> None:
 def add_trainings(records: list[dict[str, Any]], models: ModelRegistry) -> list[dict[str, Any]]:
     """Return the records of the runs with the ability `training` where it is not finished.
 
-    Runs without weights yet are added: they have no other tab.
+    Runs without weights yet are added: they have no other tab. One whose folder is damaged or
+    gone is left out, and the others stay.
     """
     shown = []
     for record in records:
         run = models.runs[record["name"]].run
         more = [ABILITY] if is_unfinished(run) else []
         shown.append({**record, "abilities": [*more, *record["abilities"]]})
-    return [*shown, *map(_pending_record, models.pending.values())]
+    waiting = map(_pending_record, models.pending.values())
+    return [*shown, *(record for record in waiting if record is not None)]
 
 
 def is_unfinished(run: Run) -> bool:
     """Return whether a run's training goes on, or was stopped before its end."""
     try:
         return Run(run.path).config["finished"] is not True
-    except PinxitError:  # it has been removed since it was loaded
+    except (PinxitError, OSError):  # it has been removed since it was loaded
         return False
 
 
@@ -104,13 +109,21 @@ def _read_state(run: Run, is_loaded: bool) -> dict[str, Any]:
     return {**record, "version": version, "now": time.time()}
 
 
-def _pending_record(run: Run) -> dict[str, Any]:
-    """Return the record of a run without weights, with all fields that the page reads."""
-    info = Run(run.path).config["dataset_info"]
+def _pending_record(run: Run) -> dict[str, Any] | None:
+    """Return the record of a run without weights, with all fields that the page reads.
+
+    None if its folder was damaged or removed while it waits.
+    """
+    try:
+        config = Run(run.path).config
+    except (PinxitError, OSError) as error:
+        log.warning("run %s cannot be described: %s", run.name, type(error).__name__)
+        return None
+    info = config["dataset_info"]
     return {
         "name": run.name,
         "path": run.path.name if run.path.is_absolute() else str(run.path),
-        "family": run.family,
+        "family": config["family"],
         "width": info.get("width", DEFAULT_SIZE),
         "height": info.get("height", DEFAULT_SIZE),
         "channels": info.get("channels", DEFAULT_SIZE),

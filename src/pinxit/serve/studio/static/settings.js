@@ -41,12 +41,13 @@ export function selectSettings(tab) {
   $("select", languages).replaceChildren(new Option("as the words are", ""), ...state.run.languages.map((name) => new Option(nameOf(name), name)));
 }
 
-// The settings of a tab that its model takes, as numbers.
+// The settings of a tab that its model takes, as numbers. At temperature 0 all candidates are equal.
 export function readSettings(tab) {
   const values = {};
   for (const input of $$("[data-setting] input", section(tab))) {
     if (!input.disabled && input.value !== "") values[input.name] = +input.value;
   }
+  if (values.temperature === 0) ["top_p", "best_of"].forEach((name) => delete values[name]);
   return values;
 }
 
