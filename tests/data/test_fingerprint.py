@@ -18,7 +18,16 @@ IMAGES = dataclasses.replace(
 )
 # fields that say where images come from or how they were read, not what they are; `before` is made
 # of images that have been hashed as others
-DESCRIPTIONS = {"source", "fingerprint", "notes", "skipped", "file_counts", "conversion", "before"}
+DESCRIPTIONS = {
+    "source",
+    "fingerprint",
+    "notes",
+    "losses",
+    "skipped",
+    "file_counts",
+    "conversion",
+    "before",
+}
 
 
 def change(value):

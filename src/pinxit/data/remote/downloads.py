@@ -26,6 +26,9 @@ from pinxit.errors import PinxitError, describe_os_error
 
 FOLDER = "downloads"  # in the cache
 MAX_BYTES = 8 << 30  # that are kept, but at least what a stream reads at a time
+# what is raised if another process removes a folder while a file is fetched; `mkdir` finds it and
+# then finds that it is no folder
+REMOVED_MEANWHILE = (FileNotFoundError, FileExistsError)
 MIN_AGE_SECONDS = 60.0  # since the last use: a younger file may be another process's
 
 
@@ -50,7 +53,7 @@ class Downloads:
         if not is_safe_name(shard.name):
             raise PinxitError(f"{self.base} names a shard outside its folder: {shard.name!r}.")
         for _ in range(FETCHES):
-            with contextlib.suppress(FileNotFoundError):  # another process removed the folder
+            with contextlib.suppress(*REMOVED_MEANWHILE):
                 return self._fetch(f"{self.base}/{shard.name}", shard)
         raise PinxitError(
             f"{shard.name} is removed from {_root()} as soon as it is there.\n"
@@ -69,7 +72,7 @@ class Downloads:
                         self._download(address, shard, local)
             with contextlib.suppress(OSError):
                 os.utime(folder)
-        except FileNotFoundError:
+        except REMOVED_MEANWHILE:
             raise
         except OSError as error:
             raise PinxitError(f"{address} cannot be kept: {describe_os_error(error)}") from None
