@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Any, get_args
 
 from pinxit.errors import UsageError, did_you_mean
 
@@ -29,7 +29,7 @@ def check_count(name: str, value: object, minimum: int = 1, *, optional: bool = 
         raise UsageError(f"{name} must be {minimum} or more, not {value}.")
 
 
-def check_integers(name: str, values: object, count: int) -> None:
+def check_integers(name: str, values: Any, count: int) -> None:
     """Raise UsageError for anything but `count` integers, or None."""
     if values is None:
         return
@@ -38,7 +38,7 @@ def check_integers(name: str, values: object, count: int) -> None:
         raise UsageError(f"{name} are {count} integers, not {values!r}.")
 
 
-def check_texts(texts: object) -> None:
+def check_texts(texts: Any) -> None:
     """Raise UsageError for anything but two texts, or None."""
     is_pair = isinstance(texts, Sequence) and not isinstance(texts, str) and len(texts) == 2
     if texts is not None and not (is_pair and all(isinstance(text, str) for text in texts)):

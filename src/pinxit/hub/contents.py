@@ -158,7 +158,7 @@ def public_evaluation(run: Run, record: EvaluationRecord, redactor: Redactor) ->
         if name in public:
             public[name] = redactor.value(public[name])
     if "protocol" in public:
-        data = record["protocol"].get("data")
+        data = (record.get("protocol") or {}).get("data")
         public["protocol"]["data"] = public_source(run) if data is None else public_name(str(data))
     if public.get("verdict"):
         public["verdict"]["command"] = ""
