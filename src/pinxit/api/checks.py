@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Any, get_args
+from typing import Any, get_args
 
 from pinxit.errors import UsageError, did_you_mean
 
