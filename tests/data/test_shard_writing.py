@@ -294,7 +294,7 @@ def test_every_field_of_a_record_is_read_again(label, number, captions, split, g
         listed = list(read_shards(Path(folder), [path], "auto"))
         (found,) = [item for item in listed if isinstance(item, Record)]
         assert found.read() == content
-    same = {"name": found.name, "read": found.read}
+    same = {"name": found.name, "read": found.read, "file": found.file}
     assert dataclasses.replace(record, **same) == found
 
 

@@ -168,5 +168,12 @@ def test_an_option_that_needs_another_is_refused_by_name(images):
     ]:
         with pytest.raises(UsageError, match=message):
             check_effects(get_family(family).Config(**options), info)
+    grey = dataclasses.replace(info, num_images=12)
+    for family, options in [
+        ("igpt", {"patch_size": 1, "palette": "levels"}),
+        ("igpt", {"patch_size": 1, "palette": "levels", "palette_size": 16}),
+        ("flow", {"condition": "cluster", "num_clusters": 2}),
+    ]:  # without one of them the others are refused
+        check_effects(get_family(family).Config(**options), grey)
     with pytest.raises(UsageError, match="iw_from 1 is the end of training"):
         get_family("vae").Config(iw_from=1.0, iw_samples=2)

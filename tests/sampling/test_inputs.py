@@ -24,7 +24,8 @@ from pinxit.sampling.inputs import (
     match_labels,
     select_split,
 )
-from tests.builders import blobs, build_vae
+from pinxit.training.resume import reload_images
+from tests.builders import blobs, build_vae, save_npz
 from tests.data.streams.shard_sets import write_shards
 
 
@@ -184,3 +185,23 @@ def test_the_source_of_a_pair_is_the_image_before_its_edit(source, tmp_path):
 def test_an_image_of_an_edit_is_edited_again_as_it_is():
     edited = blobs(1)
     assert pinxit.Run("runs/none").read_one(edited, sources=True) is edited
+
+
+def test_labels_that_have_no_names_are_joined_as_numbers():
+    images = dataclasses.replace(blobs(6), label_names=())
+    joined = join_images([images[:1], images[3:4]])
+    assert joined.labels.tolist() == [images.labels[0], images.labels[3]]
+
+
+def test_data_of_earlier_runs_need_not_have_the_bursts_that_were_asked_for(tmp_path):
+    """They were trained on them without a word."""
+    data = save_npz(tmp_path / "blobs.npz", blobs(40))
+    config = pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1)
+    run = Run(pinxit.train(config, data, out=tmp_path / "run", steps=2, quiet=True).path)
+    record = {**run.config["data"]}
+    record["options"] = {**record["options"], "group_by": "burst"}
+    run.write("config.json", {**run.config, "data": record})
+    run = Run(run.path)
+    assert len(load_run_data(run, progress=False)) == 40
+    assert len(load_for_run(run, [str(data)], progress=False)) == 40
+    assert len(reload_images(run, str(data), progress=False)) == 40

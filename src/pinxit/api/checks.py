@@ -33,6 +33,7 @@ def check_integers(name: str, values: Any, count: int) -> None:
     """Raise UsageError for anything but `count` integers, or None."""
     if values is None:
         return
+    values = values.tolist() if hasattr(values, "tolist") else values  # arrays of NumPy
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
     if not is_sequence or len(values) != count or not all(map(is_integer, values)):
         raise UsageError(f"{name} are {count} integers, not {values!r}.")

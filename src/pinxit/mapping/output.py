@@ -23,7 +23,7 @@ from pinxit.data.skipped import SkippedFile
 from pinxit.data.typed_json import convert_json, read_json
 from pinxit.errors import PinxitError, UsageError
 
-FORMAT = 2
+FORMAT = 3  # of 2 the set of images was recognized by other facts
 RECORD_FILE = "_map.json"
 SKIPPED_FILE = "_skipped.jsonl"
 SUCCESS_FILE = "_SUCCESS"

@@ -75,11 +75,16 @@ class SampleSpec:
     def plan(self) -> Manifest:
         """Return the manifest of an output that has no shard yet."""
         options = self.params.overrides() | ({"label": self.label} if self.label else {})
-        facts = json.dumps([self.model, options], sort_keys=True)
+        facts = json.dumps([self.model, options, *self._label_facts()], sort_keys=True)
         key = hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
         words = "".join(f", {name} {value}" for name, value in sorted(options.items()))
         source = f"samples of {self.run.name}{words}"
         return Manifest(source, key, self.shard_size, self.num_images, has_groups=False)
+
+    def _label_facts(self) -> list[str]:
+        """Return how labels are chosen where none is given: shards of another way do not mix."""
+        is_conditional = Run(self.run).config["model"].get("condition") == "label"
+        return ["labels as the model chooses them"] if is_conditional and not self.label else []
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,18 @@ from filelock import FileLock
 from jaxtyping import Int
 
 from pinxit.data.cache import cache_dir
+from pinxit.data.groups import NoGroups
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.image_stream import ImageStream
 from pinxit.data.images import SPLITS, Images
 from pinxit.data.load import compute_fingerprint, load_stream
-from pinxit.data.load_options import LoadOptions
+from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.record_rows import RecordRows, list_rows
 from pinxit.data.skipped import SkippedFile
 from pinxit.errors import UsageError
 from pinxit.runs import Run
 from pinxit.sampling.inputs import (
+    can_ignore_groups,
     load_for_run,
     load_run_data,
     options_for_data,
@@ -156,8 +158,14 @@ def open_images(run: Run, data: Sequence[str], split: str, *, progress: bool) ->
 
 def _find_stream(run: Run, data: Sequence[str], progress: bool) -> Images | None:
     """Return the sample of a source that is streamed, with its stream; None if it is not."""
+    source, options = _source_and_options(run, data)
     with _one_at_a_time():
-        return load_stream(*_source_and_options(run, data), progress=progress)
+        try:
+            return load_stream(source, options, progress=progress)
+        except NoGroups:
+            if not can_ignore_groups(run, source):
+                raise
+            return load_stream(source, make_load_options(options, group_by="none"))
 
 
 def _list(run: Run, data: Sequence[str]) -> RecordRows:

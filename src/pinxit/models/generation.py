@@ -104,6 +104,8 @@ class GenerationParams:
 
     def __post_init__(self) -> None:
         self._check_types()
+        if isinstance(self.seed, Integral):  # of NumPy, too
+            object.__setattr__(self, "seed", int(self.seed))
         for seed in (self.seed,) if isinstance(self.seed, int) else self.seed:
             check_seed(seed)
         if self.temperature is not None and not 0 <= self.temperature < math.inf:

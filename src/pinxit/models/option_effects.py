@@ -27,11 +27,13 @@ def check_effects(config: Any, info: DatasetInfo) -> None:
     """
     for need in getattr(config, "option_needs", ()):
         given, default = getattr(config, need.option), _default(config, need.option)
-        if given == default:
+        if given == default or need.is_met(config.resolve(info)):
             continue
-        resolved = config.resolve(info)
-        without = dataclasses.replace(config, **{need.option: default}).resolve(info)
-        if not need.is_met(resolved) and given != getattr(without, need.option):
+        try:
+            without = dataclasses.replace(config, **{need.option: default}).resolve(info)
+        except UsageError:  # the option is needed
+            continue
+        if given != getattr(without, need.option):
             raise UsageError(f"{need.option} {given} has no effect here: it needs {need.needs}.")
 
 

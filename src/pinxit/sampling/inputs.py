@@ -31,7 +31,28 @@ def load_run_data(run: Run, *, progress: bool = True) -> Images:
     """
     if run.own_images is not None:
         return run.own_images
-    return load_images(own_data(run), run.load_options, progress=progress)
+    return load_with_groups(run, own_data(run), run.load_options, progress)
+
+
+def can_ignore_groups(run: Run, source: str | Path | Sequence[str | Path]) -> bool:
+    """Whether groups that a source does not have are no error.
+
+    Those of the run may be missing in other DATA; bursts also in the run's own, which an earlier
+    version trained on without a word.
+    """
+    return run.load_options.group_by == "burst" or not _is_own(run, source)
+
+
+def load_with_groups(
+    run: Run, source: str | Path | Sequence[str | Path], options: LoadOptions, progress: bool
+) -> Images:
+    """Load a source, without groups where it has none and need not have them."""
+    try:
+        return load_images(source, options, progress=progress)
+    except NoGroups:
+        if not can_ignore_groups(run, source):
+            raise
+        return load_images(source, options, progress=progress, group_by="none")
 
 
 def own_data(run: Run) -> str | list[str]:
@@ -75,6 +96,9 @@ def join_images(parts: Sequence[Images]) -> Images:
     if all(part.labels is None for part in parts):
         return joined
     names = tuple(dict.fromkeys(name for part in parts for name in part.label_names))
+    if not names:  # numbers alone
+        numbers = [np.full(len(p), -1) if p.labels is None else p.labels for p in parts]
+        return dataclasses.replace(joined, labels=np.concatenate(numbers))
     labels = [
         np.full(len(part), -1)
         if part.labels is None
@@ -131,12 +155,7 @@ def load_for_run(
     if isinstance(data, Images):
         return data
     source, options = options_for_data(run, data, **changes)
-    try:
-        return load_images(source, options, progress=progress)
-    except NoGroups:
-        if _is_own(run, source):
-            raise
-        return load_images(source, options, progress=progress, group_by="none")
+    return load_with_groups(run, source, options, progress)
 
 
 def options_for_data(

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.groups import NoGroups
 from pinxit.data.labels import renumber_labels
 from pinxit.data.load import Data, load_images
 from pinxit.data.unicode_forms import normalize_label
@@ -98,7 +99,7 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
             f"{run.path} was trained on images given in Python; pass them to resume(run, images)."
         )
     try:
-        loaded = load_images(source, run.load_options, progress=progress)
+        loaded = _load(run, source, progress)
     except PinxitError as error:
         if images is not None:
             raise
@@ -110,6 +111,15 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
             f"To continue with them as they are now: --data {loaded.source}; else train a new run."
         )
     return _match_labels(run, loaded)
+
+
+def _load(run: Run, source: Data, progress: bool) -> Images:
+    try:
+        return load_images(source, run.load_options, progress=progress)
+    except NoGroups:  # an earlier version trained on data without bursts
+        if run.load_options.group_by != "burst":
+            raise
+        return load_images(source, run.load_options, progress=progress, group_by="none")
 
 
 def _match_labels(run: Run, images: Images) -> Images:

@@ -153,14 +153,14 @@ def complete_run(run: Run, plan: TrainingPlan, processes: Processes) -> Run:
 
 
 def update_config(run: Run, settings: TrainingSettings, images: Images, given: Data | None) -> None:
-    """Record the budget and the images of a resumed session; `given` is what replaced the data.
+    """Record the budget, the kept weights and the images of a resumed session.
 
-    Raises PinxitError if config.json cannot be written.
+    `given` is what replaced the data. Raises PinxitError if config.json cannot be written.
     """
     data = {**run.config["data"], "fingerprint": images.fingerprint}
     if given is not None:
         data |= {"source": images.source, "files": list_files(given)}
-    training = {**run.config["training"], **budget_of(settings)}
+    training = {**run.config["training"], **budget_of(settings), "keep": settings.keep}
     config = {**run.config, "training": training, "data": data, "finished": False}
     if is_pending(run) and not is_component_trained(run):
         budget = budget_of(stages_of(run, settings).first)
