@@ -7,9 +7,12 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from pinxit.data.images import Images
+from pinxit.reports.attention_maps import overlay_attention
 from pinxit.reports.images import (
     add_alpha,
     encode_png_uri,
@@ -91,3 +94,12 @@ def test_grey_images_become_opaque_rgba():
     assert rgba.shape == (1, 2, 2, 4)
     assert np.array_equal(rgba[..., :3], pixels.repeat(3, -1))
     assert (rgba[..., 3] == 255).all()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 9), st.sampled_from([1, 3]))
+def test_attention_of_any_grid_is_drawn_over_all_of_an_image(height, width, patch, channels):
+    grid = (-(-height // patch), -(-width // patch))
+    image = Images(np.zeros((1, height, width, channels), np.uint8))
+    drawn = overlay_attention(image, np.ones(grid), "attention")
+    pixels = decode_uri(drawn.uri)
+    assert (pixels[..., 0] > 0).all(), "the opacity is the same everywhere"

@@ -45,10 +45,13 @@ def _draw_token_maps(
 def overlay_attention(
     image: Images, weights: Float[np.ndarray, "rows columns"], alt: str
 ) -> InlineImage:
-    """Return one image with the attention weights over it, the largest one at `MAX_OPACITY`."""
+    """Return one image with the attention weights over it, the largest one at `MAX_OPACITY`.
+
+    The positions at the lower and right edges may reach beyond the image.
+    """
     opacity = MAX_OPACITY * (weights / max(float(weights.max()), 1e-9))
-    h, w = image.height // weights.shape[0], image.width // weights.shape[1]
-    alpha = opacity.repeat(h, 0).repeat(w, 1)[..., None]
+    h, w = -(-image.height // weights.shape[0]), -(-image.width // weights.shape[1])
+    alpha = opacity.repeat(h, 0).repeat(w, 1)[: image.height, : image.width, None]
     rgb = image.pixels[0].repeat(3, -1) if image.channels == 1 else image.pixels[0]
     blended = rgb * (1 - alpha) + np.array(ERROR_COLOR) * alpha
     return inline_row(Images(blended.round().astype(np.uint8)[None]), alt)

@@ -80,6 +80,11 @@ class RunFacts:
     allows: Callable[[Mapping[str, Any]], bool] = lambda _: True  # these changes of the options
 
     @property
+    def trades_loss(self) -> bool:
+        """Whether an adversarial term trades the loss without it for sharpness."""
+        return bool(self.options.get("adversarial"))
+
+    @property
     def is_short(self) -> bool:
         return self.length is not None and self.length.is_short
 
@@ -140,6 +145,8 @@ def _select_comparable(
 
 def _assess_divergence(facts: RunFacts) -> Verdict | None:
     curve = facts.curve
+    if facts.trades_loss:
+        return None
     rose = curve.rise > 0 if curve.is_validation else True
     if not (curve.is_long_enough and rose and curve.training_rose):
         return None
@@ -241,7 +248,7 @@ def _assess_memorisation(facts: RunFacts) -> Verdict | None:
 
 def _assess_overfitting(facts: RunFacts) -> Verdict | None:
     curve = facts.curve
-    if facts.keeps_last:  # of such a family a rising loss says little about its samples
+    if facts.keeps_last or facts.trades_loss:  # a rising loss says little about samples
         return None
     if curve.rise:
         share = (curve.best + 1) / len(curve.losses)
@@ -271,7 +278,7 @@ def _approve(facts: RunFacts) -> Verdict:
     if not curve.is_long_enough:
         evidence.append("there are too few losses to see a trend")
         return Verdict("unknown", tuple(evidence))
-    if facts.keeps_last and curve.rise:
+    if (facts.keeps_last or facts.trades_loss) and curve.rise:
         share = (curve.best + 1) / len(curve.losses)
         evidence.append(
             f"the loss of unseen images rises since {share:.0%} of training, which says little of "
