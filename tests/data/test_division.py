@@ -14,6 +14,7 @@ from PIL import Image
 from pinxit.data.division import connect
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.load import load_images
+from pinxit.data.splits import assign_splits
 from tests.data.test_decode import encode
 
 TRAIN, VALIDATION, TEST = range(3)
@@ -70,6 +71,15 @@ def test_splits_of_random_sources_share_no_pixels_and_no_groups(n, data):
         assert num_units < 3 or set(images.splits.tolist()) == {TRAIN, VALIDATION, TEST}
         if num_units == n == len(images) >= 10 and limit is None:
             assert (images.splits == TRAIN).mean() >= 0.75
+
+
+@given(st.lists(st.integers(1, 20), min_size=3, max_size=8))
+def test_each_split_has_a_unit_however_unequal_they_are(sizes):
+    """Of one image fourteen times and two others both went to test, and none was left to train."""
+    units = np.repeat(np.arange(len(sizes)), sizes)
+    names = [f"{i:06d}" for i in range(len(units))]
+    splits = assign_splits(names, [None] * len(units), units)
+    assert set(splits.tolist()) == {TRAIN, VALIDATION, TEST}
 
 
 def test_copies_in_a_folder_are_in_one_split(tmp_path):

@@ -193,7 +193,7 @@ def test_labels_that_have_no_names_are_joined_as_numbers():
     assert joined.labels.tolist() == [images.labels[0], images.labels[3]]
 
 
-def test_data_of_earlier_runs_need_not_have_the_bursts_that_were_asked_for(tmp_path):
+def test_data_of_earlier_runs_need_not_have_the_bursts_of_their_options(tmp_path):
     """They were trained on them without a word."""
     data = save_npz(tmp_path / "blobs.npz", blobs(40))
     config = pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1)

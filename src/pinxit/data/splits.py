@@ -82,12 +82,14 @@ def assign_splits(
     drawn = [split for split in (TEST, VALIDATION) if SPLITS[split] not in source_splits]
     if drawn and np.count_nonzero(is_free) > len(drawn):
         pool = _Pool(names, units, np.flatnonzero(is_free))
-        for split in drawn:  # the limits are fixed: with a test split, validation stays the same
+        # the limits are fixed: with a test split, validation stays the same
+        for number, split in enumerate(drawn):
+            num_left = len(drawn) - number  # units for the splits that follow, and to train on
             start = 0.0 if split == TEST else TEST_FRACTION
             width = TEST_FRACTION if split == TEST else validation_fraction(pool.total)
             is_small = split == VALIDATION and width > VALIDATION_FRACTION
             least_share = 1.0 if is_small else 1 - MAX_DEVIATION
-            split_of_unit[pool.draw(start, width, least_share)] = split
+            split_of_unit[pool.draw(start, width, least_share, num_left)] = split
     splits = split_of_unit[units]
     return np.where(is_free[units] | (splits == given), splits, np.int8(NO_SPLIT))
 
@@ -117,10 +119,10 @@ class _Pool:
         self.hashes = {unit: hash_fraction(first_names[unit]) for unit in free.tolist()}
         self.order = sorted(self.hashes, key=lambda unit: (self.hashes[unit], first_names[unit]))
 
-    def draw(self, start: float, width: float, least_share: float) -> list[int]:
+    def draw(self, start: float, width: float, least_share: float, num_left: int) -> list[int]:
         """Remove and return the units with hashes from `start` on, about `width` of the images.
 
-        At least `least_share` of `width`, as far as units can be divided.
+        At least `least_share` of `width`, as far as units can be divided and `num_left` are left.
         """
         most = max(1, math.floor((1 + MAX_DEVIATION) * width * self.total))
         least = min(most, math.ceil(least_share * width * self.total))
@@ -128,6 +130,8 @@ class _Pool:
         drawn, count = [], 0
         for unit in (*self.order[len(before) :], *before):
             if count >= least and not 0 <= self.hashes[unit] - start < width:
+                break
+            if len(drawn) == len(self.order) - num_left:
                 break
             if count + self.sizes[unit] <= most:
                 drawn.append(unit)
