@@ -17,7 +17,7 @@ def retrain_command(run: Run, changes: dict[str, Any], suffix: str) -> str:
     is not the default. Options that have no effect beside the changed ones are left out.
     """
     words = _own_words(run)
-    for name in _list_idle_options(run, changes):
+    for name in _list_unused_options(run, changes):
         words = _without_flag(words, f"--{name.replace('_', '-')}")
     for name, value in changes.items():
         words = _without_flag(words, f"--{name.replace('_', '-')}")
@@ -28,7 +28,7 @@ def retrain_command(run: Run, changes: dict[str, Any], suffix: str) -> str:
     return shlex.join([*words, "--out", str(out)])
 
 
-def _list_idle_options(run: Run, changes: dict[str, Any]) -> list[str]:
+def _list_unused_options(run: Run, changes: dict[str, Any]) -> list[str]:
     """Return the options of the model that have no effect with these changes."""
     try:
         changed = get_family(run.family).Config(**{**run.config["model"], **changes})

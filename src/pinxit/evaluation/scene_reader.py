@@ -87,7 +87,7 @@ def _draw_silhouette(
 
 
 def can_read(images: Images) -> bool:
-    """Return whether images have colors: objects are told apart by them."""
+    """Return whether images have colors, which distinguish the objects of a scene."""
     return images.channels == 3
 
 

@@ -29,7 +29,7 @@ MAX_CALLS = 8  # of our tools in one turn
 TURN_SECONDS = 300.0
 
 LIMIT_REACHED = "error: no more tools may be called in this turn; answer in text"
-# fields of a chat that are not sent: this server obeys them, or they are hints to a service
+# fields of a chat that are not sent: this server applies them, or they are hints to a service
 NOT_SENT = frozenset({
     "model", "n", "stream", "stream_options", "modalities", "prediction", "service_tier",
     "moderation", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
