@@ -154,10 +154,10 @@ def test_a_loss_that_rises_where_an_adversarial_term_starts_has_not_diverged(tmp
 
     assert assess(record_run(tmp_path / "with", "vae", losses, adversarial=0.5)).state == "good"
 
-    def traded(t):
+    def losses_with_term(t):
         return losses(t) + 100 * max(0.0, t - 0.5)
 
-    state = assess(record_run(tmp_path / "traded", "vae", traded, adversarial=0.5)).state
+    state = assess(record_run(tmp_path / "traded", "vae", losses_with_term, adversarial=0.5)).state
     assert state not in ("diverged", "overfits")
     assert assess(record_run(tmp_path / "without", "vae", losses)).state == "diverged"
 
