@@ -28,7 +28,7 @@ from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, NoGroups, describe_groups, describe_no_groups, index_groups
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
-from pinxit.data.labels import index_labels
+from pinxit.data.labels import index_labels, number_labels
 from pinxit.data.listing import Listing, list_source
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
@@ -45,7 +45,7 @@ from pinxit.errors import PinxitError
 Data = str | Path | Sequence[str | Path] | Images
 
 FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
-LISTING_VERSION = 2  # increase it when other labels, texts or splits are read of a source
+LISTING_VERSION = 3  # increase it when other labels, texts or splits are read of a source
 MAX_SKIPPED_SHOWN = 3
 MIN_SAMPLE_SHARE = 1e-4  # of the usual number of images
 
@@ -321,6 +321,8 @@ def _read(
 
 def _list_images(source: Source) -> Listing:
     listing = list_source(source)
+    for note in number_labels((r.label_index, r.label) for r in listing.records).notes:
+        listing.add(note)
     if not listing.records:
         skipped = without_system_files([*listing.skipped, *source.list_unused()])
         raise PinxitError(describe_unreadable(source, skipped))
