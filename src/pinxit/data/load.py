@@ -30,7 +30,7 @@ from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels, number_labels
 from pinxit.data.listing import Listing, list_source
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions, check_no_options, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
 from pinxit.data.record_columns import captions_by_language, more_captions_by_language
 from pinxit.data.records import Source
@@ -61,9 +61,9 @@ def load_images(
     """Load the images of a source, with their labels, captions and splits.
 
     `source` is anything that `pinxit sources` lists, a list of image files, or `Images`, which are
-    returned unchanged. Options are those of `LoadOptions`, as an object, as keywords or both:
-    `load_images("photos/", size=64, limit=1000)`. Images that cannot be read are skipped and listed
-    in `Images.skipped`. Decoded pixels are cached until the source changes.
+    returned unchanged and take no options. Options are those of `LoadOptions`, as an object, as
+    keywords or both: `load_images("photos/", size=64, limit=1000)`. Images that cannot be read are
+    skipped and listed in `Images.skipped`. Decoded pixels are cached until the source changes.
 
     `Images.notes` says what was chosen and what is not used; it is printed, unless `progress` is
     False.
@@ -72,6 +72,7 @@ def load_images(
     """
     options = make_load_options(options, **changes)
     if isinstance(source, Images):
+        check_no_options(options)
         return source
     images = read_images(source, options, cache=cache, progress=progress)
     if progress:

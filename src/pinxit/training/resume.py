@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.groups import NoGroups
+from pinxit.data.images import Images
 from pinxit.data.labels import make_label_names_unique, renumber_labels
 from pinxit.data.load import Data, load_images
 from pinxit.errors import PinxitError, UsageError
@@ -18,7 +19,6 @@ from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.stages import subtract_budget
 
 if TYPE_CHECKING:
-    from pinxit.data.images import Images
     from pinxit.models.protocols import Model
     from pinxit.runs import Run
 
@@ -113,6 +113,8 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
 
 
 def _load(run: Run, source: Data, progress: bool) -> Images:
+    if isinstance(source, Images):
+        return source
     try:
         return load_images(source, run.load_options, progress=progress)
     except NoGroups:  # an earlier version trained on data without bursts
