@@ -65,12 +65,12 @@ def list_names() -> tuple[str, ...]:
     """
     folder = data_folder()
     file_names = _file_names(folder) if folder and folder.is_dir() else ()
-    built_in = _built_in_names()
+    built_in = _list_built_in_names()
     own = (name for name in file_names if name.partition(":")[0] not in built_in)
     return tuple(dict.fromkeys((*NAMED_SETS, *own)))
 
 
-def _built_in_names() -> set[str]:
+def _list_built_in_names() -> set[str]:
     """Return the names of the other types of sources; some take a number, as `shapes:100`."""
     types = (source_type for source_type in list_source_types() if source_type is not SOURCE_TYPE)
     return {name for source_type in types for name in source_type.list_names()}
@@ -78,7 +78,7 @@ def _built_in_names() -> set[str]:
 
 def find_same_name(name: str) -> Path | None:
     """Return the file in `$PINXIT_DATA` that has the name of a built-in set, or None."""
-    if "/" in name or name.partition(":")[0] not in _built_in_names():
+    if "/" in name or name.partition(":")[0] not in _list_built_in_names():
         return None
     return _find_local(_as_named_set(name))
 
