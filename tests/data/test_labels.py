@@ -103,7 +103,7 @@ def test_classes_have_unique_names_in_any_order_of_the_labels(labels, random):
     shuffled = labels.copy()
     random.shuffle(shuffled)
     assert number_labels(shuffled).names == names
-    assert number_labels(shuffled).index == number_labels(labels).index
+    assert number_labels(shuffled).indices == number_labels(labels).indices
 
 
 @given(st.lists(st.tuples(NUMBERS, st.none() | NAMES), min_size=1, max_size=10))

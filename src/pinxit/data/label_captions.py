@@ -27,14 +27,12 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
     Raises NoTexts if the images have no labels, and if the templates lack one of them; UsageError
     for a file that is none of templates.
     """
-    if not images.captions and (images.labels is None or not images.label_names):
+    if images.captions:
+        return images if file is None else _note_unused_file(images, file)
+    if images.labels is None or not images.label_names:
         text = "these images have neither captions nor labels to make captions from."
         raise NoTexts(text, captions=None)
-    tables = {} if file is None and images.captions else _read_toml(file)
-    if images.captions:
-        text = f"the caption templates in {file} are not used: the images have captions"
-        return images if file is None else _add_note(images, text)
-    name, templates = _select_templates(tables, images.label_names, file)
+    name, templates = _select_templates(_read_toml(file), images.label_names, file)
     captions = {}
     for language, template in templates["template"].items():
         texts = [
@@ -48,6 +46,13 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
         return images
     languages = " and ".join(sorted(unused))
     return _add_note(images, f"[{name}] has no template in {languages}: label texts not used")
+
+
+def _note_unused_file(images: Images, file: str | Path) -> Images:
+    _read_toml(file)  # an error if there is no such file, whatever the images have
+    return _add_note(
+        images, f"the caption templates in {file} are not used: the images have captions"
+    )
 
 
 def _add_note(images: Images, note: str) -> Images:

@@ -17,7 +17,7 @@ MAX_CONFLICTS_SHOWN = 3
 class LabelNumbering(NamedTuple):
     """The class indices of the labels of a source, -1 for those that stand for none."""
 
-    index: dict[Label, int]
+    indices: dict[Label, int]
     names: tuple[str, ...]  # of the classes, no two equal
     notes: tuple[Note, ...]  # on labels that contradict one another
 
@@ -142,7 +142,7 @@ def _note_several_names(labels: Iterable[Label], own_names: Mapping[int, str]) -
     """Yield a note on numbers that have several names, of which one is not used."""
     unused: dict[int, list[str]] = {}
     for number, name in labels:
-        if number in own_names and name and name != own_names[number]:
+        if number is not None and name and name != own_names.get(number, name):
             unused.setdefault(number, []).append(name)
     if unused:
         conflicts = (
