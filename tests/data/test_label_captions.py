@@ -117,6 +117,11 @@ def test_labels_and_templates_are_compared_in_one_unicode_form(tmp_path, form):
         ('template = { en = "a blob in the {}" }', "template = {}", "`template` of [mine]"),
         (CUSTOM_TEMPLATES, '[a]\ntemplate = { en = "{}" }\nlabels = ["cat"]', "`labels` of [a] in"),
         (
+            "a blob in the {}",
+            "a blob",
+            "[mine] in the caption templates has no {} in 'en'",
+        ),
+        (
             "south-west = {",
             '[yours]\ntemplate = { en = "{}" }\n[yours.labels]\nsouth-west = {',
             "spread over [mine] and [yours]",
@@ -177,3 +182,32 @@ def test_a_file_for_images_with_captions_is_read_and_noted(tmp_path):
         f"the caption templates in {file} are not used: the images have captions",
     )
     assert captions_from_labels(images) is images
+
+
+@given(
+    template=st.dictionaries(
+        st.sampled_from(["en", "fr", "de"]), st.sampled_from(["{}", "a {}", "a", "un {} {}"]),
+        min_size=1,
+    ),
+    languages=st.sets(st.sampled_from(["en", "fr", "de", "pt-BR"]), min_size=1),
+)  # fmt: skip
+def test_labels_differ_in_every_language_and_no_language_is_dropped_in_silence(template, languages):
+    labels = blobs(1).label_names
+    texts = {label: {k: f"{k} {i}" for k in sorted(languages)} for i, label in enumerate(labels)}
+    tables = {"mine": {"template": template, "labels": texts}}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "labels.toml"
+        file.write_text("\n".join(f"{key} = {to_toml(item)}" for key, item in tables.items()))
+        images = dataclasses.replace(blobs_without_captions(8), notes=())
+        if set(template) - languages or any("{}" not in text for text in template.values()):
+            with pytest.raises(UsageError, match=r"has no (\{\}|text)") as raised:
+                captions_from_labels(images, file)
+            assert len(str(raised.value).splitlines()) <= 2
+            return
+        captioned = captions_from_labels(images, file)
+    assert set(captioned.captions) == set(template)
+    for captions in captioned.captions.values():
+        assert len(set(captions)) == len(set(images.labels.tolist())) > 1
+    unused = sorted(languages - set(template))
+    assert captioned.notes == ((f"[mine] has no template in {' and '.join(unused)}: "
+                                "label texts not used",) if unused else ())  # fmt: skip

@@ -14,6 +14,7 @@ from PIL import Image
 import pinxit
 from pinxit.data.load import load_images
 from pinxit.data.selection import make_unique
+from pinxit.errors import UsageError
 
 
 @pytest.fixture
@@ -34,7 +35,9 @@ def load(source, **settings):
 
 def test_loading_images_returns_them_unchanged():
     digits = load("digits")
-    assert pinxit.load_images(digits, size=99) is digits
+    assert pinxit.load_images(digits) is digits
+    with pytest.raises(UsageError, match="size is an option of loading a source"):
+        pinxit.load_images(digits, size=99)
 
 
 def test_images_of_one_size_keep_it(folder):

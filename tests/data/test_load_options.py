@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import pinxit
 from pinxit.data.load import load_images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.errors import PinxitError, UsageError
+from pinxit.runs import Run
+from pinxit.sampling.inputs import load_for_run
+from pinxit.training.api import train
+from tests.builders import blobs
 
 
 @pytest.mark.parametrize(
@@ -70,3 +76,44 @@ def test_a_broken_file_is_skipped_unless_strict(tmp_path):
     assert len(load_images(tmp_path, progress=False, **LoadOptions().to_json())) == 1
     with pytest.raises(PinxitError, match=r"broken\.png"):
         load_images(tmp_path, strict=True, progress=False)
+
+
+# a value of each option that is not its default
+OTHER_VALUES = {
+    "size": 16, "fit": "pad", "color": "rgb", "range": "0,100", "background": "black",
+    "resample": "area", "limit": 2, "captions": "labels", "languages": "en", "group_by": "none",
+    "strict": True, "stream": "off", "stream_window": 2, "data_seed": 3,
+}  # fmt: skip
+
+
+def test_every_option_has_another_value_here():
+    assert set(OTHER_VALUES) == {field.name for field in dataclasses.fields(LoadOptions)}
+    for name, value in OTHER_VALUES.items():
+        assert getattr(LoadOptions(), name) != value
+
+
+@pytest.mark.parametrize("name", sorted(set(OTHER_VALUES) - {"data_seed"}))
+def test_options_with_images_that_are_loaded_already_are_refused(tmp_path, name):
+    images, options = blobs(8), {name: OTHER_VALUES[name]}
+    out = tmp_path / "run"
+    for call in (
+        lambda: load_images(images, **options),
+        lambda: load_images(images, LoadOptions(**options)),
+        lambda: pinxit.look(images, **options),
+        lambda: pinxit.look(images, load=LoadOptions(**options)),
+        lambda: pinxit.train("vae", images, out=out, steps=1, quiet=True, **options),
+        lambda: train("vae", images, out=out, steps=1, quiet=True, load=options),
+        lambda: load_for_run(Run(out), images, **options),
+    ):
+        with pytest.raises(UsageError, match=rf"^{name} is an option of loading a source; these"):
+            call()
+    assert not out.exists()
+
+
+def test_several_options_with_images_are_all_named_and_unknown_ones_refused():
+    with pytest.raises(UsageError, match=r"^size, limit are options of loading a source; these"):
+        load_images(blobs(2), size=16, limit=1, data_seed=3)
+    assert load_images(images := blobs(2), data_seed=3) is images
+    for call in (load_images, pinxit.look):
+        with pytest.raises(UsageError, match="no 'sizes'"):
+            call(blobs(2), sizes=8)

@@ -8,12 +8,16 @@ import io
 import json
 import struct
 import tarfile
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pinxit.data.images import SPLITS
@@ -450,6 +454,34 @@ def test_a_hub_dataset_is_downloaded_once_per_revision(monkeypatch):
     monkeypatch.setattr(hub, "_fetch_revision", lambda name: "def")  # the dataset has changed
     load("hf:some/set")
     assert len(downloads) == 3
+
+
+REFUSALS = (401, 403, 404)
+STATUSES = (400, *REFUSALS, 408, 429, 500, 502, 503, 504)
+ANSWERS = st.sampled_from(["abc", "def", ConnectionError(), *STATUSES])
+
+
+@settings(deadline=None)
+@given(st.lists(ANSWERS, max_size=6))
+def test_without_an_answer_a_hub_dataset_has_its_last_revision(answers):
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def dataset_info(*_args, **_options):
+        if isinstance(answer, str):
+            return SimpleNamespace(sha=answer)
+        if isinstance(answer, int):
+            response = SimpleNamespace(headers={}, request=None, status_code=answer)
+            raise HfHubHTTPError("refused", response=response)
+        raise answer
+
+    last = ""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
+        patch.setenv("PINXIT_CACHE", cache)
+        patch.setattr("huggingface_hub.HfApi.dataset_info", dataset_info)
+        for answer in answers:
+            last = answer if isinstance(answer, str) else last
+            key = hub._compute_key("some/set", None)
+            assert key == f"some/set None {'' if answer in REFUSALS else last}"
 
 
 def test_names_are_files_and_folders_in_pinxit_data(monkeypatch, tmp_path):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import pinxit
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import PinxitError, UsageError
+from pinxit.mapping.source import open_images
 from pinxit.runs import FORMAT, Run
 from pinxit.sampling.inputs import (
     join_images,
@@ -146,6 +150,87 @@ def test_other_data_need_not_have_the_groups_of_the_run(tmp_path, group_by):
     run = write_run(tmp_path, "digits", LoadOptions(group_by=group_by), images)
     np.save(tmp_path / "one.npy", np.zeros((1, 8, 8), np.uint8))
     assert len(load_for_run(run, [str(tmp_path / "one.npy")], progress=False)) == 1
+
+
+# values that a run can be trained with, on images with labels and texts
+LOAD_VALUES = {
+    "size": [None, 16, "12x10"],
+    "fit": ["crop", "pad"],
+    "color": ["auto", "grey", "rgb"],
+    "range": ["auto", "0,4095", "-1,1"],
+    "background": ["auto", "black", "#ff8000"],
+    "resample": ["auto", "nearest", "area", "lanczos"],
+    "limit": [None, 1, 50],
+    "captions": [None, "labels", "templates.toml"],
+    "languages": [None, "en", "en,fr"],
+    "group_by": ["auto", "none", "burst", "clip"],
+    "strict": [False, True],
+    "stream": ["auto", "on", "off"],
+    "stream_window": [1, 8],
+    "data_seed": [None, 0, 3],
+}
+
+
+def test_values_of_all_load_options_are_here():
+    assert set(LOAD_VALUES) == {field.name for field in dataclasses.fields(LoadOptions)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in LOAD_VALUES.items() for value in values]
+)
+def test_an_image_is_loaded_whatever_the_load_options_of_the_run(tmp_path, name, value, channels):
+    shaped = blobs(4, *((10, 12) if value == "12x10" else (16, 16)), channels)
+    run = write_run(tmp_path / "run", "digits", LoadOptions(**{name: value}), shaped)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    files = [tmp_path / "other" / f"{k}.png" for k in "ab"]
+    files[0].parent.mkdir()
+    for file in files:
+        Image.fromarray(pixels).save(file)
+    for data in ([files[0]], [str(files[0])], files, [files[0].parent]):
+        images = load_for_run(run, data, progress=False)
+        assert images.pixels.shape[1:] == shaped.pixels.shape[1:]
+        assert len(images) == (1 if data[0] == data[-1] and Path(data[0]).is_file() else 2)
+    if name != "limit":  # a part of DATA is mapped only if it is named
+        assert len(open_images(run, [str(files[0].parent)], "all", progress=False)) == 2
+    assert len(load_named_images(run, files, progress=False)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "row", "captions", "error"),
+    [
+        ({"captions": "labels"}, {"label": "bird"}, {"en", "fr"}, ""),
+        ({"captions": "labels"}, {"label": "elsewhere"}, {}, "no built-in captions"),
+        ({"captions": "labels"}, {}, {}, "neither captions nor labels"),
+        ({"captions": "labels", "languages": "fr"}, {"label": "elsewhere"}, {}, "no built-in"),
+        ({"captions": "labels", "languages": "fr"}, {"caption_fr": "un chat"}, {"fr"}, ""),
+        ({"captions": "labels", "languages": "fr"}, {"caption_en": "a cat"}, {"en"}, "'fr'; they"),
+        ({"languages": "en,fr"}, {"caption_fr": "un chat"}, {"fr"}, "'en'; they are in fr"),
+        ({"languages": "fr,en"}, {"caption_fr": "a", "caption_de": "b"}, {"fr"}, "in de fr"),
+        ({"languages": "en"}, {"caption_fr": "un chat"}, {"fr"}, "'en'; they are in fr"),
+        ({"languages": "en"}, {}, {}, "'en'; there are no captions"),
+    ],
+)
+def test_other_data_need_not_have_the_texts_of_the_run(
+    tmp_path, capsys, options, row, captions, error
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.new("L", (8, 8)).save(other / "0.png")
+    (other / "metadata.jsonl").write_text(json.dumps({"file_name": "0.png", **row}))
+    run = write_run(tmp_path / "run", "digits", LoadOptions(**options), blobs(4))
+    assert set(load_for_run(run, [str(other)]).captions) == set(captions)
+    printed = capsys.readouterr().err
+    assert ("captions are not read as in training" in printed) == bool(error)
+    assert error in printed
+    assert set(load_for_run(run, [str(other)], progress=False).captions) == set(captions)
+    assert len(open_images(run, [str(other)], "all", progress=False)) == 1
+    assert not capsys.readouterr().err
+    own = write_run(tmp_path / "own", str(other), LoadOptions(**options), blobs(4))
+    if error:  # images of the training are as they were
+        for load in (lambda: load_run_data(own), lambda: load_for_run(own, [str(other)])):
+            with pytest.raises(UsageError, match=error):
+                load()
 
 
 def test_other_images_have_the_range_and_background_of_the_run(tmp_path):

@@ -15,7 +15,7 @@ from pinxit.api.run import Run
 from pinxit.api.settings import add_settings, settings_text
 from pinxit.api.tables import Chart, CompareTable, Evaluation, Sheet
 from pinxit.data.images import Images
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions, check_no_options, make_load_options
 from pinxit.data.split_names import SplitOrAll
 from pinxit.errors import UsageError, did_you_mean
 from pinxit.models import get_family
@@ -253,10 +253,12 @@ def look(
 
     if num_images < 1:
         raise UsageError(f"num_images must be 1 or more, not {num_images}.")
+    load_options = make_load_options(load, **options)
     if isinstance(data, Images):
+        check_no_options(load_options)
         images = data
     else:
-        images = read_images(data, make_load_options(load, **options))
+        images = read_images(data, load_options)
     console.out("\n".join(description_lines(images)))
     shown = images.evenly_spaced(num_images)
     return Sheet(contact_sheet(shown, cell_texts(shown, language)), describe(images))

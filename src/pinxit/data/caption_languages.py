@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pinxit.data.captions import normalize_language
+from pinxit.data.captions import NoTexts, normalize_language
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
@@ -23,14 +23,15 @@ def parse_languages(languages: str) -> tuple[str, ...]:
 def select_languages(images: Images, languages: str) -> Images:
     """Return the images with the captions and keywords of the languages alone.
 
-    Raises UsageError if there are neither captions nor keywords in one of the languages.
+    Raises NoTexts if there are neither captions nor keywords in one of the languages.
     """
     codes = parse_languages(languages)
     known = {**images.captions, **images.more_captions, **images.keywords}
     for code in codes:
         if code not in known:
             there = f"they are in {' '.join(sorted(known))}" if known else "there are no captions"
-            raise UsageError(f"{images.source}: no captions in '{code}'; {there}.")
+            text = f"{images.source}: no captions in '{code}'; {there}."
+            raise NoTexts(text, languages=",".join(c for c in codes if c in known) or None)
     return dataclasses.replace(
         images,
         captions={name: texts for name, texts in images.captions.items() if name in codes},

@@ -11,6 +11,7 @@ import numpy as np
 from pinxit.console import pluralize
 from pinxit.data.language_codes import is_language
 from pinxit.data.unicode_forms import normalize_text
+from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
@@ -30,6 +31,14 @@ _COLUMN = re.compile(
     rf"({'|'.join(_WORDS)})s?(?:_?(\d+))?{LANGUAGE_SUFFIX}",
     re.IGNORECASE,
 )
+
+
+class NoTexts(UsageError):
+    """A source without the texts that load options name; `fallback` are options that it has."""
+
+    def __init__(self, text: str, **fallback: str | None) -> None:
+        super().__init__(text)
+        self.fallback = fallback
 
 
 def caption_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pinxit.data.captions import NoTexts
 from pinxit.data.images import Images
 from pinxit.data.unicode_forms import normalize_label, normalize_text
 from pinxit.errors import UsageError, did_you_mean
@@ -20,17 +21,18 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
 
     The built-in templates are for MNIST, Fashion-MNIST and CIFAR-10, selected by the names of the
     labels; a `file` in the same format has others. Images that have captions keep them, with a note
-    on a file. The caption of an image without a label is empty.
+    on a file. The caption of an image without a label is empty. A note names the languages of the
+    labels' texts that have no template.
 
-    Raises UsageError if the images have no labels, if the templates lack one of them, and for a
-    file that is none of templates.
+    Raises NoTexts if the images have no labels, and if the templates lack one of them; UsageError
+    for a file that is none of templates.
     """
-    tables = {} if file is None and images.captions else _read_toml(file)
     if images.captions:
         return images if file is None else _note_unused_file(images, file)
     if images.labels is None or not images.label_names:
-        raise UsageError("these images have neither captions nor labels to make captions from.")
-    name, templates = _select_templates(tables, images.label_names, file)
+        text = "these images have neither captions nor labels to make captions from."
+        raise NoTexts(text, captions=None)
+    name, templates = _select_templates(_read_toml(file), images.label_names, file)
     captions = {}
     for language, template in templates["template"].items():
         texts = [
@@ -38,11 +40,22 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
             for label in images.label_names
         ]
         captions[language] = [texts[k] if k >= 0 else "" for k in images.labels.tolist()]
-    return dataclasses.replace(images, captions=captions)
+    images = dataclasses.replace(images, captions=captions)
+    unused = {k for label in images.label_names for k in templates["labels"][label]} - {*captions}
+    if not unused:
+        return images
+    languages = " and ".join(sorted(unused))
+    return _add_note(images, f"[{name}] has no template in {languages}: label texts not used")
 
 
 def _note_unused_file(images: Images, file: str | Path) -> Images:
-    note = f"the caption templates in {file} are not used: the images have captions"
+    _read_toml(file)  # an error if there is no such file, whatever the images have
+    return _add_note(
+        images, f"the caption templates in {file} are not used: the images have captions"
+    )
+
+
+def _add_note(images: Images, note: str) -> Images:
     return dataclasses.replace(images, notes=(*images.notes, note))
 
 
@@ -82,9 +95,10 @@ def _select_templates(
         if set(labels) <= set(table["labels"]):
             return name, table
     if file is None:
-        raise UsageError(
+        raise NoTexts(
             f"there are no built-in captions for the labels {', '.join(labels[:5])}, ...; "
-            "name a file of templates: --captions FILE"
+            "name a file of templates: --captions FILE",
+            captions=None,
         )
     known = [label for table in tables.values() for label in table["labels"]]
     missing = next((label for label in labels if label not in known), None)
@@ -94,7 +108,8 @@ def _select_templates(
             f"the labels of these images are spread over {names} in {file}: "
             "put them into one table."
         )
-    raise UsageError(f"{file} has no text for '{missing}'.{did_you_mean(missing, known)}")
+    text = f"{file} has no text for '{missing}'.{did_you_mean(missing, known)}"
+    raise NoTexts(text, captions=None)
 
 
 def _check_table(name: str, table: Any) -> None:
@@ -106,6 +121,12 @@ def _check_table(name: str, table: Any) -> None:
         raise UsageError(
             f"`template` of [{name}] in the caption templates needs a text for each language, "
             'such as { en = "a photo of {}" }.'
+        )
+    if without := [language for language, text in template.items() if "{}" not in text]:
+        raise UsageError(
+            f"`template` of [{name}] in the caption templates has no {{}} in '{without[0]}': all "
+            f"labels would have one caption.\nWrite {{}} where the text of a label goes, such as "
+            f'{{ {without[0]} = "a photo of {{}}" }}.'
         )
     if not isinstance(table["labels"], dict):
         raise UsageError(

@@ -28,9 +28,9 @@ from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, NoGroups, describe_groups, describe_no_groups, index_groups
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
-from pinxit.data.labels import index_labels
+from pinxit.data.labels import index_labels, number_labels
 from pinxit.data.listing import Listing, list_source
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions, check_no_options, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
 from pinxit.data.record_columns import captions_by_language, more_captions_by_language
 from pinxit.data.records import Source
@@ -45,7 +45,7 @@ from pinxit.errors import PinxitError
 Data = str | Path | Sequence[str | Path] | Images
 
 FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
-LISTING_VERSION = 2  # increase it when other labels, texts or splits are read of a source
+LISTING_VERSION = 3  # increase it when other labels, texts or splits are read of a source
 MAX_SKIPPED_SHOWN = 3
 MIN_SAMPLE_SHARE = 1e-4  # of the usual number of images
 
@@ -61,9 +61,9 @@ def load_images(
     """Load the images of a source, with their labels, captions and splits.
 
     `source` is anything that `pinxit sources` lists, a list of image files, or `Images`, which are
-    returned unchanged. Options are those of `LoadOptions`, as an object, as keywords or both:
-    `load_images("photos/", size=64, limit=1000)`. Images that cannot be read are skipped and listed
-    in `Images.skipped`. Decoded pixels are cached until the source changes.
+    returned unchanged and take no options. Options are those of `LoadOptions`, as an object, as
+    keywords or both: `load_images("photos/", size=64, limit=1000)`. Images that cannot be read are
+    skipped and listed in `Images.skipped`. Decoded pixels are cached until the source changes.
 
     `Images.notes` says what was chosen and what is not used; it is printed, unless `progress` is
     False.
@@ -72,6 +72,7 @@ def load_images(
     """
     options = make_load_options(options, **changes)
     if isinstance(source, Images):
+        check_no_options(options)
         return source
     images = read_images(source, options, cache=cache, progress=progress)
     if progress:
@@ -321,6 +322,8 @@ def _read(
 
 def _list_images(source: Source) -> Listing:
     listing = list_source(source)
+    for note in number_labels((r.label_index, r.label) for r in listing.records).notes:
+        listing.add(note)
     if not listing.records:
         skipped = without_system_files([*listing.skipped, *source.list_unused()])
         raise PinxitError(describe_unreadable(source, skipped))

@@ -96,6 +96,23 @@ class LoadOptions:
         return dataclasses.asdict(self)
 
 
+def check_no_options(options: LoadOptions) -> None:
+    """Raise UsageError for options of loading given with images that are loaded already.
+
+    The seed of the data is no such option: training sets it.
+    """
+    names = [
+        field.name
+        for field in dataclasses.fields(LoadOptions)
+        if field.name != "data_seed" and getattr(options, field.name) != field.default
+    ]
+    if names:
+        kind = "are options" if len(names) > 1 else "is an option"
+        raise UsageError(
+            f"{', '.join(names)} {kind} of loading a source; these images are loaded already."
+        )
+
+
 def make_load_options(
     options: LoadOptions | Mapping[str, Any] | None = None, **changes: Any
 ) -> LoadOptions:

@@ -56,6 +56,8 @@ class SourceType:
     # (DATA, seed) -> the source, or None if DATA does not match
     open: Callable[[str, int], Source | None]
     list_names: Callable[[], Iterable[str]] = tuple  # of sources that are opened by name
+    # name -> the file that it would be, if no other type had the name
+    find_same_name: Callable[[str], Path | None] = lambda name: None
     match_order: int = 1  # 0 names, then 1 file formats, then 2 any folder
 
 

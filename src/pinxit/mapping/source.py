@@ -7,6 +7,7 @@ copies are never in different splits, and the two images of a pair are joined.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,20 +18,19 @@ from filelock import FileLock
 from jaxtyping import Int
 
 from pinxit.data.cache import cache_dir
-from pinxit.data.groups import NoGroups
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.image_stream import ImageStream
 from pinxit.data.images import SPLITS, Images
 from pinxit.data.load import compute_fingerprint, load_stream
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions
 from pinxit.data.record_rows import RecordRows, list_rows
 from pinxit.data.skipped import SkippedFile
 from pinxit.errors import UsageError
 from pinxit.runs import Run
 from pinxit.sampling.inputs import (
-    can_ignore_groups,
     load_for_run,
     load_run_data,
+    load_with_fallbacks,
     options_for_data,
     own_data,
     select_rows,
@@ -142,7 +142,7 @@ def open_images(run: Run, data: Sequence[str], split: str, *, progress: bool) ->
     streamed = _find_stream(run, data, progress)
     if streamed is not None:
         return of_images(streamed, split)
-    listed = _list(run, data)
+    listed = _list(run, data, progress)
     if listed.has_pairs or not _has_final_split(listed, split):
         with _one_at_a_time():
             images = (
@@ -160,16 +160,14 @@ def _find_stream(run: Run, data: Sequence[str], progress: bool) -> Images | None
     """Return the sample of a source that is streamed, with its stream; None if it is not."""
     source, options = _source_and_options(run, data)
     with _one_at_a_time():
-        try:
-            return load_stream(source, options, progress=progress)
-        except NoGroups:
-            if not can_ignore_groups(run, source):
-                raise
-            return load_stream(source, make_load_options(options, group_by="none"))
+        load = functools.partial(load_stream, source, progress=progress)
+        return load_with_fallbacks(run, source, options, load, progress=progress)
 
 
-def _list(run: Run, data: Sequence[str]) -> RecordRows:
-    return list_rows(*_source_and_options(run, data))
+def _list(run: Run, data: Sequence[str], progress: bool) -> RecordRows:
+    source, options = _source_and_options(run, data)
+    load = functools.partial(list_rows, source)
+    return load_with_fallbacks(run, source, options, load, progress=progress)
 
 
 def _source_and_options(

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pinxit.console import echo, pluralize
+from pinxit.data.captions import NoTexts
+from pinxit.data.formats import SUFFIXES
 from pinxit.data.groups import NoGroups
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
-from pinxit.data.labels import renumber_labels
+from pinxit.data.labels import make_label_names_unique, renumber_labels
 from pinxit.data.load import load_images
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions, check_no_options, make_load_options
 from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
 MAX_LABELS_SHOWN = 8
+
+Loaded = TypeVar("Loaded")
 
 
 def load_run_data(run: Run, *, progress: bool = True) -> Images:
@@ -31,10 +36,10 @@ def load_run_data(run: Run, *, progress: bool = True) -> Images:
     """
     if run.own_images is not None:
         return run.own_images
-    return load_with_groups(run, own_data(run), run.load_options, progress)
+    return _load(run, own_data(run), run.load_options, progress)
 
 
-def can_ignore_groups(run: Run, source: str | Path | Sequence[str | Path]) -> bool:
+def _can_ignore_groups(run: Run, source: str | Path | Sequence[str | Path]) -> bool:
     """Whether groups that a source does not have are no error.
 
     Those of the run may be missing in other DATA; bursts also in the run's own, which an earlier
@@ -43,16 +48,38 @@ def can_ignore_groups(run: Run, source: str | Path | Sequence[str | Path]) -> bo
     return run.load_options.group_by == "burst" or not _is_own(run, source)
 
 
-def load_with_groups(
+def load_with_fallbacks(
+    run: Run,
+    source: str | Path | Sequence[str | Path],
+    options: LoadOptions,
+    load: Callable[[LoadOptions], Loaded],
+    *,
+    progress: bool,
+) -> Loaded:
+    """Call `load`, without groups and texts where a source has none and need not have them.
+
+    Texts that other DATA do not have are named, unless `progress` is False.
+    """
+    while True:
+        try:
+            return load(options)
+        except NoGroups:
+            if not _can_ignore_groups(run, source):
+                raise
+            options = dataclasses.replace(options, group_by="none")
+        except NoTexts as error:
+            if _is_own(run, source):
+                raise
+            if progress:
+                echo(f"captions are not read as in training: {error}")
+            options = make_load_options(options, **error.fallback)
+
+
+def _load(
     run: Run, source: str | Path | Sequence[str | Path], options: LoadOptions, progress: bool
 ) -> Images:
-    """Load a source, without groups where it has none and need not have them."""
-    try:
-        return load_images(source, options, progress=progress)
-    except NoGroups:
-        if not can_ignore_groups(run, source):
-            raise
-        return load_images(source, options, progress=progress, group_by="none")
+    load = functools.partial(load_images, source, progress=progress)
+    return load_with_fallbacks(run, source, options, load, progress=progress)
 
 
 def own_data(run: Run) -> str | list[str]:
@@ -95,7 +122,8 @@ def join_images(parts: Sequence[Images]) -> Images:
     joined = Images.concatenate(parts)
     if all(part.labels is None for part in parts):
         return joined
-    names = tuple(dict.fromkeys(name for part in parts for name in part.label_names))
+    unique = (make_label_names_unique(part.label_names) for part in parts)
+    names = tuple(dict.fromkeys(name for names in unique for name in names))
     if not names:  # numbers alone
         numbers = [np.full(len(p), -1) if p.labels is None else p.labels for p in parts]
         return dataclasses.replace(joined, labels=np.concatenate(numbers))
@@ -149,24 +177,36 @@ def load_for_run(
     """Load DATA or image files with the run's size, channels, fit, range and captions.
 
     `changes` are load options that differ from the run's. The run's own data are streamed if they
-    were in training, other DATA if they are large; groups that other DATA do not have are ignored.
+    were in training, other DATA if they are large; groups and texts that other DATA do not have are
+    ignored.
     Raises UsageError for unknown DATA, PinxitError if no image can be read.
     """
     if isinstance(data, Images):
+        check_no_options(make_load_options(**changes))
         return data
     source, options = options_for_data(run, data, **changes)
-    return load_with_groups(run, source, options, progress)
+    return _load(run, source, options, progress)
 
 
 def options_for_data(
     run: Run, data: Sequence[str | Path], **changes: Any
 ) -> tuple[str | Path | list[str | Path], LoadOptions]:
-    """Return the source that DATA name, and how `load_for_run` loads it."""
+    """Return the source that DATA name, and how `load_for_run` loads it.
+
+    Image files have no texts: options of those are left out.
+    """
     source = data[0] if len(data) == 1 else list(data)
     keeps_stream = _is_own(run, source) and not changes.get("limit")
     stream = run.load_options.stream if keeps_stream else "auto"
     defaults = {"limit": None, "strict": False, "data_seed": None, "stream": stream}
+    if all(map(_is_image_file, data)):
+        defaults |= {"captions": None, "languages": None}
     return source, make_load_options(run.load_options, **{**defaults, **changes})
+
+
+def _is_image_file(name: str | Path) -> bool:
+    path = Path(name).expanduser()
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def _is_own(run: Run, source: str | Path | Sequence[str | Path]) -> bool:

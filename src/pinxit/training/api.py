@@ -16,7 +16,7 @@ from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
 from pinxit.data.atomic_write import remove_unfinished
 from pinxit.data.images import Images
-from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.load_options import LoadOptions, check_no_options, make_load_options
 from pinxit.models import family_of
 from pinxit.models.components import Component, missing_component
 from pinxit.models.config import make_config
@@ -166,6 +166,8 @@ def _train(
     check_watch_port(watch_port)
     training_settings = make_config(TrainingSettings, settings)
     options = make_load_options(load)
+    if isinstance(images, Images):
+        check_no_options(options)
     request = describe_request(model, images, training_settings, options)
     processes = join_processes(training_settings)
     if resume_or_start and not dry_run:

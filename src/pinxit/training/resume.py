@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.groups import NoGroups
-from pinxit.data.labels import renumber_labels
+from pinxit.data.images import Images
+from pinxit.data.labels import make_label_names_unique, renumber_labels
 from pinxit.data.load import Data, load_images
-from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict, make_config
 from pinxit.runs import naming
@@ -19,7 +19,6 @@ from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.stages import subtract_budget
 
 if TYPE_CHECKING:
-    from pinxit.data.images import Images
     from pinxit.models.protocols import Model
     from pinxit.runs import Run
 
@@ -114,6 +113,8 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
 
 
 def _load(run: Run, source: Data, progress: bool) -> Images:
+    if isinstance(source, Images):
+        return source
     try:
         return load_images(source, run.load_options, progress=progress)
     except NoGroups:  # an earlier version trained on data without bursts
@@ -132,8 +133,8 @@ def _match_labels(run: Run, images: Images) -> Images:
         return images
     if images.labels is None or not images.label_names:
         raise UsageError(f"{run.path} is conditioned on labels, and these images have none.")
-    known = {normalize_label(name) for name in names}
-    unknown = [name for name in images.label_names if normalize_label(name) not in known]
+    known = make_label_names_unique(names)
+    unknown = [name for name in make_label_names_unique(images.label_names) if name not in known]
     if unknown or images.stream is not None:
         what = ", ".join(unknown or images.label_names)
         raise UsageError(

@@ -48,12 +48,15 @@ def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> So
 
 
 def _note_hidden_path(source: Source, name: str) -> Source:
-    """Return a source that was opened by name, with a note if a file or folder has that name."""
-    if not Path(name).exists():
-        return source
-    kind = "folder" if Path(name).is_dir() else "file"
-    note = f"this is the dataset of that name; for the {kind}, type ./{name}"
-    return dataclasses.replace(source, notes=(*source.notes, note))
+    """Return a source that was opened by name, with notes on files and folders of that name."""
+    notes = []
+    if Path(name).exists():
+        kind = "folder" if Path(name).is_dir() else "file"
+        notes.append(f"this is the dataset of that name; for the {kind}, type ./{name}")
+    for source_type in list_source_types():
+        if (file := source_type.find_same_name(name)) is not None:
+            notes.append(f"this is the built-in set; for the file, type {file}")
+    return dataclasses.replace(source, notes=(*source.notes, *notes))
 
 
 def _describe_unknown(text: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 REVISION_TIMEOUT_SECONDS = 5.0
+REFUSALS = (401, 403, 404)  # statuses of a dataset that does not exist, or is private
 
 
 def open_hub_dataset(data: str, seed: int) -> Source | None:
@@ -40,14 +41,14 @@ def open_hub_dataset(data: str, seed: int) -> Source | None:
 def hub_source(name: str, split: str | None, offline_message: str = "") -> Source:
     """Return the source of a dataset on the Hub.
 
-    `offline_message` is the error if there is neither a network nor an earlier download.
+    `offline_message` is the error if there is neither an answer of the Hub nor an earlier download.
     Raises MissingExtraError without the extra `hub`.
     """
     data = f"hf:{name}" + (f":{split}" if split else "")
     require_extra("hub", f"downloading {data}")
     offline_message = offline_message or (
-        f"{data} cannot be downloaded: there is no network, and no earlier download. "
-        "Download it once with a network, or use a local file or folder."
+        f"{data} cannot be downloaded: there is no answer of the Hub, and no earlier "
+        "download. Download it once with a network, or use a local file or folder."
     )
 
     def with_groups(group_by: str) -> Source:
@@ -62,26 +63,29 @@ def hub_source(name: str, split: str | None, offline_message: str = "") -> Sourc
 
 
 def _compute_key(name: str, split: str | None) -> str:
-    """Return the dataset's newest revision; without a network, the last downloaded one."""
+    """Return the dataset's newest revision; without an answer, the last downloaded one."""
     revision_file = cache_dir() / "hub" / f"{name.replace('/', '--')}.revision"
     revision = _fetch_revision(name)
-    if revision is not None:
+    if revision:
         with contextlib.suppress(OSError):  # writing the images raises the error
             write_atomically(revision_file, revision)
-    elif revision_file.is_file():
+    elif revision is None and revision_file.is_file():
         revision = revision_file.read_text(encoding="utf-8")
     return f"{name} {split} {revision or ''}"
 
 
 def _fetch_revision(name: str) -> str | None:
-    """Return the dataset's newest revision; "" if the Hub has none, None without a network."""
+    """Return the dataset's newest revision; "" if the Hub has none, None without an answer.
+
+    Too many requests, and errors of the Hub itself, say nothing about the dataset.
+    """
     from huggingface_hub import HfApi  # takes 0.3 s
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return HfApi().dataset_info(name, timeout=REVISION_TIMEOUT_SECONDS).sha or ""
-    except HfHubHTTPError:  # an answer: the dataset does not exist, or it is private
-        return ""
+    except HfHubHTTPError as error:
+        return "" if error.response.status_code in REFUSALS else None
     except Exception:  # no connection: each of several libraries has its own exceptions
         return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pinxit.data.records import Source, SourceType
-from pinxit.data.sources import open_source
+from pinxit.data.sources import list_source_types, open_source
 from pinxit.data.sources.hub import hub_source
 from pinxit.data.sources.idx import has_idx_files, idx_folder
 from pinxit.errors import PinxitError
@@ -59,10 +59,28 @@ def data_folder() -> Path | None:
 
 
 def list_names() -> tuple[str, ...]:
-    """Return the names of the well-known sets and of the files in `$PINXIT_DATA`."""
+    """Return the names of the well-known sets and of the files in `$PINXIT_DATA`.
+
+    A file whose name is that of a built-in set does not have it.
+    """
     folder = data_folder()
     file_names = _file_names(folder) if folder and folder.is_dir() else ()
-    return (*NAMED_SETS, *(name for name in file_names if name not in NAMED_SETS))
+    built_in = _list_built_in_names()
+    own = (name for name in file_names if name.partition(":")[0] not in built_in)
+    return tuple(dict.fromkeys((*NAMED_SETS, *own)))
+
+
+def _list_built_in_names() -> set[str]:
+    """Return the names of the other types of sources; some take a number, as `shapes:100`."""
+    types = (source_type for source_type in list_source_types() if source_type is not SOURCE_TYPE)
+    return {name for source_type in types for name in source_type.list_names()}
+
+
+def find_same_name(name: str) -> Path | None:
+    """Return the file in `$PINXIT_DATA` that has the name of a built-in set, or None."""
+    if "/" in name or name.partition(":")[0] not in _list_built_in_names():
+        return None
+    return _find_local(_as_named_set(name))
 
 
 def _file_names(folder: Path) -> Iterable[str]:
@@ -74,7 +92,7 @@ def _file_names(folder: Path) -> Iterable[str]:
 def open_named_set(data: str, seed: int) -> Source | None:
     if "/" in data or data not in list_names():
         return None
-    named = NAMED_SETS.get(data, NamedSet(tuple(f"{data}{suffix}" for suffix in SUFFIXES)))
+    named = NAMED_SETS.get(data) or _as_named_set(data)
     path = _find_local(named)
     if path is not None:
         return _open_local(data, path, named)
@@ -84,6 +102,11 @@ def open_named_set(data: str, seed: int) -> Source | None:
     if not is_extra_installed("hub"):
         raise MissingExtraError("hub", f"{missing} The download", "datasets")
     return replace(hub_source(named.hub, None, offline_message=missing), name=data)
+
+
+def _as_named_set(name: str) -> NamedSet:
+    """Return the locations of a set that only a file in `$PINXIT_DATA` has the name of."""
+    return NamedSet(tuple(f"{name}{suffix}" for suffix in SUFFIXES))
 
 
 def find_named_set(name: str) -> Path:
@@ -126,5 +149,6 @@ SOURCE_TYPE = SourceType(
     examples=("mnist", "fashion-mnist", "emoji"),
     open=open_named_set,
     list_names=list_names,
+    find_same_name=find_same_name,
     match_order=0,
 )

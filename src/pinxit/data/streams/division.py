@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from pinxit.data.imagefolder.levels import Levels, find_levels
-from pinxit.data.labels import index_labels
-from pinxit.data.record import Record
+from pinxit.data.labels import number_labels
+from pinxit.data.record import Note
 from pinxit.data.shards.count import folder_of, free_split
 from pinxit.data.shards.shard_set import Located
 from pinxit.data.shards.split_counts import Label, SetCounts, SplitCounts
@@ -35,6 +35,7 @@ class Division:
     counts: dict[str, Int64[np.ndarray, " shards"]]  # images of each shard by split
     label_index: dict[Label, int]
     label_names: tuple[str, ...]
+    label_notes: tuple[Note, ...] = ()
 
     def split_of(self, item: Located) -> str:
         """Return the split of an image, or `LEFT_OUT`.
@@ -58,6 +59,11 @@ class Division:
             return self.label_index.get((None, self.folder_labels.get(folder_of(item))), -1)
         return self.label_index.get((item.record.label_index, item.record.label), -1)
 
+    def label_name_of(self, item: Located) -> str | None:
+        """Return the name of an image's class, None for none."""
+        label = self.label_of(item)
+        return self.label_names[label] if label >= 0 else None
+
     def total(self, split: str) -> int:
         """Return the number of images of a split, or of `all`."""
         columns = self.counts.values() if split == "all" else [self.counts.get(split, np.zeros(0))]
@@ -72,9 +78,9 @@ def divide_set(counts: SetCounts) -> Division:
     labels = {folder: levels.labels[_example(folder)] for folder in _folders(counts)
               if _example(folder) in levels.labels and not counts.labels}  # fmt: skip
     drawn = frozenset(HELD_OUT) - set(_splits_of_source(counts, splits))
-    index, names = _number_labels(counts.labels or [(None, name) for name in labels.values()])
+    numbering = number_labels(counts.labels or [(None, name) for name in labels.values()])
     groups = _divide_groups(counts, splits, drawn)
-    division = Division(splits, labels, drawn, groups, {}, index, names)
+    division = Division(splits, labels, drawn, groups, {}, *numbering)
     return dataclasses.replace(division, counts=_count_by_split(counts, division))
 
 
@@ -169,12 +175,3 @@ def _resolve(
     ]
     train = [(name if name in drawn else "train", number) for name, number in numbers.train.items()]
     return [*numbers.given.items(), *free, *train]
-
-
-def _number_labels(labels: list[Label] | tuple[Label, ...]) -> tuple[dict[Label, int], tuple]:
-    found = list(dict.fromkeys((number, name) for number, name in labels))
-    records = [Record("", bytes, label=name, label_index=number) for number, name in found]
-    numbers, names = index_labels(records)
-    if numbers is None:
-        return {}, ()
-    return dict(zip(found, numbers.tolist(), strict=True)), names

@@ -98,8 +98,13 @@ class StreamPlan:
         facts = [sample.fingerprint, self.shards.identity(), totals, options.stream_window]
         digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
         notes = (*sample.notes, *self._notes(sample))
+        lost = (note.text for note in self.division.label_notes if note.is_loss)
         return dataclasses.replace(
-            sample, stream=stream, fingerprint=digest.hexdigest(), notes=notes
+            sample,
+            stream=stream,
+            fingerprint=digest.hexdigest(),
+            notes=notes,
+            losses=(*sample.losses, *lost),
         )
 
     def _notes(self, sample: Images) -> list[str]:
@@ -113,6 +118,7 @@ class StreamPlan:
             f"never trained on{how}",
             f"statistics, previews and evaluations use a sample of {len(sample):,}; copies of "
             "images are not searched for",
+            *(note.text for note in self.division.label_notes),
         ]
         if number := count_groups(self.counts):
             lines.append(

@@ -47,6 +47,7 @@ def _list_sample(
     shards: ShardSet, division: Division, group_by: str, chosen: dict[int, dict[str, int]]
 ) -> Iterator[Listed]:
     notes: dict[Note, None] = {}
+    names_only = bool(division.folder_labels) or _has_several_classes(division)
     for i, quotas in sorted(chosen.items()):
         shard, found = shards.shards[i], dict[str, list[Record]]()
         for item in shards.items(i, group_by):
@@ -56,15 +57,30 @@ def _list_sample(
                 if (split := division.split_of(item)) == LEFT_OUT:
                     continue
                 record = dataclasses.replace(item.record, split=split)
-                if division.folder_labels:
-                    label = division.label_of(item)
-                    name = division.label_names[label] if label >= 0 else None
-                    record = dataclasses.replace(record, label=name)
+                name = division.label_name_of(item)
+                if names_only:
+                    record = dataclasses.replace(record, label=name, label_index=None)
+                elif name not in (None, record.label or str(record.label_index)):
+                    record = dataclasses.replace(record, label=name)  # of other records
                 found.setdefault(split, []).append(read_again(record, shards, shard))
         for split, quota in quotas.items():
             records = found.get(split, [])
             yield from (records[k] for k in evenly_spaced_indices(len(records), quota))
     yield from notes
+
+
+def _has_several_classes(division: Division) -> bool:
+    """Return whether a number stands for several classes, or a name for several numbers.
+
+    The images of a sample have names alone then. Else they have numbers, too, as their fingerprints
+    in earlier runs say.
+    """
+    classes = {
+        (number, label)
+        for (number, _), label in division.label_index.items()
+        if number is not None and number >= 0
+    }
+    return bool(division.label_notes) or len(classes) > len({number for number, _ in classes})
 
 
 def choose_shards(division: Division, share: float = 1.0) -> dict[int, dict[str, int]]:
