@@ -54,7 +54,7 @@ def test_the_slider_needs_no_script_and_is_well_formed(run_and_images, tmp_path)
     page = HtmlPage(tmp_path / "x.html")
     assert page.markup_errors == []
     assert page.unclosed == []
-    names = [a["name"] for a in page.attributes("input") if a["name"] == "beta"]
+    names = [a["name"] for a in page.attributes("input") if a["name"] == "beta-curve"]
     assert len(names) == 5  # play, and one of each run
 
 
