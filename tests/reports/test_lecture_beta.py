@@ -71,6 +71,23 @@ def test_trials_of_other_weights_are_left_out(run_and_images):
         file.write_text(before)
 
 
+def test_a_trial_of_other_images_is_left_out_and_named(run_and_images):
+    run, images = run_and_images
+    file = run.path / "explain" / "curve-beta-10" / "config.json"
+    before = file.read_text()
+    record = json.loads(before)
+    assert record["data"]["fingerprint"] == images.fingerprint
+    record["data"]["fingerprint"] = "others"
+    try:
+        file.write_text(json.dumps(record))
+        context = load_context(run, images)
+        assert [f.name for f in beta_curve(context).values["frames"]] == ["0.1", "1, this run", "1"]
+        (line,) = (line for line in context.missing if "curve over β" in line)
+        assert line.endswith("curve-beta-10")
+    finally:
+        file.write_text(before)
+
+
 def test_a_damaged_trial_is_named(run_and_images):
     run, images = run_and_images
     file = run.path / "explain" / "curve-beta-10" / "model.safetensors"

@@ -34,10 +34,10 @@ def read_current_explanation(context: ReportContext) -> dict[str, Any]:
     return record
 
 
-def is_of_own_data(run: Run, protocol: Mapping[str, Any]) -> bool:
-    """Return whether a protocol is of the images of the training, as far as both are recorded."""
+def is_of_own_data(run: Run, record: Mapping[str, Any]) -> bool:
+    """Return whether a record's fingerprint is that of the run's images, if both have one."""
     own = (run.config.get("data") or {}).get("fingerprint")
-    measured = protocol.get("fingerprint")
+    measured = record.get("fingerprint")
     return not own or not measured or own == measured
 
 
