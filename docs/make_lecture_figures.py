@@ -71,8 +71,8 @@ FIGURES = {
     "overview": ("vae", "#slide-overview ~ .pipeline", None),
     "minimize": ("vae", "#slide-overview ~ .charts", None),
     "terms": ("vae", "#slide-overview ~ .scroll", None),
-    "beta-low": ("vae", "#slide-beta_curve ~ .stepper .frames", "beta-1"),
-    "beta-high": ("vae", "#slide-beta_curve ~ .stepper .frames", "beta-6"),
+    "beta-low": ("vae", "#slide-beta_curve ~ .stepper .frames", "beta-curve-1"),
+    "beta-high": ("vae", "#slide-beta_curve ~ .stepper .frames", "beta-curve-6"),
     "beta-curve": ("vae", "#slide-beta_curve ~ figure", None),
     "issue": ("vae", "#slide-issue ~ .image-grid", None),
 }

@@ -56,7 +56,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Let links to recipes and examples lead to their copies in the site; fill in the tables."""
+    """Let links to recipes, examples and README.md lead to their copies; fill in the tables."""
+    markdown = re.sub(r"\]\((\.\./)?\.\./README\.md", r"](\1index.md", markdown)
     markdown = re.sub(r"\]\((\.\./)?\.\./(recipes|examples)/", r"](\1\2/", markdown)
     return MARK.sub(lambda match: TABLES[match["kind"]](match["names"]), markdown)
 

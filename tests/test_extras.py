@@ -55,6 +55,20 @@ def test_every_extra_of_the_project_is_known_to_the_code():
     assert set(PROJECT["optional-dependencies"]) - NOT_OPTIONAL == set(EXTRAS)
 
 
+def test_the_table_of_the_readme_has_every_extra_that_users_install():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = re.search(r"^\| extra \| for \|\n(.+?)\n\n", readme, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    rows = [line.split(" | ", 1) for line in table[1].splitlines()[1:]]
+    named = [name for cell, _ in rows for name in re.findall(r"`([\w-]+)`", cell)]
+    extras = PROJECT["optional-dependencies"]
+    assert sorted(named) == sorted(set(extras) - (NOT_OPTIONAL - {"all"}))
+    (left_out,) = (re.findall(r"`(\w+)`", text) for cell, text in rows if "`all`" in cell)
+    included = re.search(r"\[(.+)\]", extras["all"][0])
+    assert included is not None
+    assert set(left_out) == set(EXTRAS) - set(included[1].split(","))
+
+
 def test_no_extra_is_a_requirement_of_the_base_install():
     optional = {
         canonical(text)

@@ -61,3 +61,13 @@ def test_python_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README.read_text()))
 def test_what_it_links_to_is_there(path):
     assert (README.parent / path).exists()
+
+
+def test_each_row_of_the_results_says_what_it_is_of():
+    """A row is read by itself, and moves: it does not refer to the one above it."""
+    results = README.read_text().partition("## Results")[2]
+    table = re.search(r"^\| what \| result .+?\n\n", results, re.MULTILINE | re.DOTALL)
+    assert table
+    subjects = [line.removeprefix("| ").removeprefix("**C** ") for line in table[0].splitlines()]
+    assert len(subjects) > 10
+    assert [s for s in subjects if re.match(r"(the same|as above|so |likewise)", s, re.I)] == []

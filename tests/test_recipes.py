@@ -59,6 +59,17 @@ def test_recipe_has_what_it_should(path):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_minutes_of_a_recipe_are_those_of_all_commands(path):
+    """Not of its trainings alone: what they took, unless other work ran beside them."""
+    record = recipe(path)
+    budgets = re.findall(r"pinxit train .*--minutes ([\d.]+)", "\n".join(record["commands"]))
+    assert record["minutes"] > sum(map(float, budgets))
+    measured = record.get("measured", {})
+    if "minutes" in measured and "other work" not in measured["machine"]:
+        assert measured["minutes"] <= 1.15 * record["minutes"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_commands_of_a_recipe_are_parsed(path):
     for line in recipe(path)["commands"]:
         parse(line)

@@ -133,6 +133,34 @@ def test_the_table_of_the_lecture_has_a_row_for_each_run():
     assert kl == sorted(kl, reverse=True), "more weight, less KL"
 
 
+# -- links -----------------------------------------------------------------------------------------
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "recipes/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub and the site make it."""
+    text = re.sub(r"`|\*|\]\([^)]*\)|\[", "", heading)
+    return re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", text.lower()).strip())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_to_files_and_headings_of_the_checkout(page):
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name) if name else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), link
+
+
 # -- every slide, and the words of the lecture -----------------------------------------------------
 
 SLIDES = re.split(r"^## (?=\d+\. )", LECTURE.partition("## How the figures")[0], flags=re.M)[1:]

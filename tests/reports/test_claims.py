@@ -6,6 +6,7 @@ import pytest
 
 import pinxit
 from pinxit.models.vae import Config
+from pinxit.sampling.elbo import elbo_terms
 from tests.builders import blobs, save_npz
 from tests.reports.html_page import HtmlPage
 
@@ -19,6 +20,8 @@ CONFIGS = {
     "sphere": Config(**SMALL, posterior="vmf"),
     "point": Config(**SMALL, posterior="deterministic"),
     "head": Config(**SMALL, likelihood="bernoulli", decoder_head="linear"),
+    "bernoulli": Config(**SMALL, likelihood="bernoulli"),
+    "8-bit": Config(**SMALL, likelihood="discretized-logistic"),
     "ladder": Config(**SMALL, levels=2),
 }
 
@@ -39,6 +42,11 @@ def test_a_report_claims_only_what_the_run_is(name, tmp_path):
     is_gaussian = config.posterior in ("gaussian", "deterministic") and not config.levels
     if "The encoder outputs a distribution" in text:
         assert ("q(z|x) = N(μ, σ²), not one z" in text) == is_gaussian
+    likelihood, has_overview = run.config["model"]["likelihood"], 'id="slide-overview"' in page.html
+    exact, bound = "The first is minus the log", "The first is an upper bound of minus the log"
+    assert (exact in text) == (has_overview and likelihood != "gaussian")
+    assert (bound in text) == (has_overview and likelihood == "gaussian")
+    assert elbo_terms(run.load(), blobs(80)).distortion.mean() >= 0
     targets = {fields["id"] for _, fields in page.elements if fields.get("id")}
     links = {fields["href"] for tag, fields in page.elements if tag == "a" and fields.get("href")}
     inside = {link[1:] for link in links if link.startswith("#")}

@@ -54,7 +54,7 @@ def test_the_slider_needs_no_script_and_is_well_formed(run_and_images, tmp_path)
     page = HtmlPage(tmp_path / "x.html")
     assert page.markup_errors == []
     assert page.unclosed == []
-    names = [a["name"] for a in page.attributes("input") if a["name"] == "beta"]
+    names = [a["name"] for a in page.attributes("input") if a["name"] == "beta-curve"]
     assert len(names) == 5  # play, and one of each run
 
 
@@ -67,6 +67,23 @@ def test_trials_of_other_weights_are_left_out(run_and_images):
             file.write_text(text)
             slide = beta_curve(load_context(run, images))
             assert [frame.name for frame in slide.values["frames"]] == ["0.1", "1, this run", "1"]
+    finally:
+        file.write_text(before)
+
+
+def test_a_trial_of_other_images_is_left_out_and_named(run_and_images):
+    run, images = run_and_images
+    file = run.path / "explain" / "curve-beta-10" / "config.json"
+    before = file.read_text()
+    record = json.loads(before)
+    assert record["data"]["fingerprint"] == images.fingerprint
+    record["data"]["fingerprint"] = "others"
+    try:
+        file.write_text(json.dumps(record))
+        context = load_context(run, images)
+        assert [f.name for f in beta_curve(context).values["frames"]] == ["0.1", "1, this run", "1"]
+        (line,) = (line for line in context.missing if "curve over β" in line)
+        assert line.endswith("curve-beta-10")
     finally:
         file.write_text(before)
 

@@ -9,10 +9,11 @@ import pinxit
 from pinxit.models import build_model
 from pinxit.models.decoding_protocols import CanTraceCaption, CanTraceDrawing, HasImageTokens
 from pinxit.reports import report
-from pinxit.reports.context import load_context
+from pinxit.reports.context import ReportContext, load_context
 from pinxit.reports.images import ERROR_COLOR
 from pinxit.reports.lecture.masking import masking
-from pinxit.reports.lecture.row_of_tokens import _show_strip
+from pinxit.reports.lecture.row_of_tokens import _show_strip, row_of_tokens
+from pinxit.reports.templating import create_environment
 from pinxit.runs import Run
 from tests.builders import blobs
 from tests.reports.html_page import HtmlPage
@@ -105,6 +106,36 @@ def test_the_row_of_tokens_shows_their_patches(channels, monkeypatch):
             np.full((2, 2, 3), ERROR_COLOR) if hidden[i] else np.broadcast_to(patch, (2, 2, 3))
         )
         assert np.array_equal(shown, expected.repeat(8, 0).repeat(8, 1))
+
+
+def build_tokenizer(images):
+    config = pinxit.ImageTokenizer(patch_size=2, width=16, quantizer="fsq")
+    return build_model(config, images, np.arange(48))[0].eval()
+
+
+@pytest.mark.parametrize("objective", ["autoregressive", "masked"])
+@pytest.mark.parametrize("tokens", ["exact palette", "lossy palette", "tokenizer"])
+def test_the_row_of_tokens_says_what_the_tokens_are(tokens, objective, tmp_path):
+    images, small = blobs(), {"width": 16, "depth": 1, "heads": 2, "objective": objective}
+    component = build_tokenizer(images) if tokens == "tokenizer" else None
+    config = {
+        "exact palette": pinxit.IGPT(palette="binary", **small),
+        "lossy palette": pinxit.IGPT(palette_size=4, **small),
+        "tokenizer": pinxit.IGPT(image_tokenizer="runs/any", **small),
+    }[tokens]
+    model, _ = build_model(config, images, np.arange(48), component=component)
+    run = Run(tmp_path)
+    run.__dict__["config"] = {"model": {"image_tokenizer": config.image_tokenizer}}
+    context = ReportContext(run, model=model.eval(), images=images)
+    context.__dict__["subset"] = images[:8]
+    slide = row_of_tokens(context)
+    assert slide is not None
+    template = '{% import "macros.html.j2" as m %}{% include "lecture/row_of_tokens.html.j2" %}'
+    html = create_environment().from_string(template).render(v=slide.values)
+    assert ("nearest entry of a palette" in html) == (tokens != "tokenizer")
+    assert ("the code that the image tokenizer gives it" in html) == (tokens == "tokenizer")
+    assert ("p(x)" in html) == (tokens == "exact palette")
+    assert ("p(tokens)" in html) == (tokens != "exact palette")
 
 
 RUNS = {

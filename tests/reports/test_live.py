@@ -141,6 +141,15 @@ def test_a_run_without_latents_is_refused(tmp_path, images):
         report(run, live=True)
 
 
+@pytest.mark.parametrize("condition", ["none", "label"])
+def test_a_plane_is_shown_only_if_it_is_that_of_every_label(condition, images, tmp_path):
+    run = make_run(tmp_path, images, steps=5, latent_dim=2, condition=condition)
+    page = HtmlPage(report(run, images=images, live=True))
+    assert ('id="live-plane"' in page.html) == (condition == "none")
+    assert ('id="live-label"' in page.html) == (condition == "label")
+    assert len([a for a in page.attributes("input") if a["type"] == "range"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "are_latents"),
     [

@@ -157,6 +157,12 @@ def test_invalid_options_of_the_command_are_errors(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["serve", "mcp"])
+def test_a_command_without_a_run_names_itself(command, capsys):
+    assert main([command]) == 2
+    assert f"no run given: pinxit {command} RUN" in capsys.readouterr().err
+
+
 def test_a_port_in_use_is_an_error(runs, base_url, capsys):
     port = base_url.rsplit(":", 1)[1]
     assert main(["serve", str(runs["blobs-vae"]), "--port", port]) == 1

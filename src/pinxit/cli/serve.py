@@ -71,7 +71,7 @@ def serve(
         public_url: address of this server as clients know it, behind a proxy; links to images
             start with it
     """
-    _check_runs(runs)
+    _check_runs(runs, "serve")
     _check_port(port)
     check_at_least(1, max_queue, "--max-queue")
     _check_llm(llm, llm_model, llm_sees_images)
@@ -130,7 +130,7 @@ def mcp(
         port: port to listen on, with --http; 0 chooses a free one; None: 8001
         device: where to compute; auto is cuda if there is a GPU, or else cpu
     """
-    _check_runs(runs)
+    _check_runs(runs, "mcp")
     if not http and (host is not None or port is not None):
         given = "--host" if port is None else "--port"
         raise UsageError(f"{given} needs --http: without it, mcp uses standard input and output.")
@@ -145,10 +145,10 @@ def mcp(
     run_mcp_server(runs, http=http, host=host, port=port, device=resolve_device(device))
 
 
-def _check_runs(runs: tuple[Path, ...]) -> None:
+def _check_runs(runs: tuple[Path, ...], command: str) -> None:
     """Raise UsageError for a folder that is not a run, before torch is imported."""
     if not runs:
-        raise UsageError("no run given: pinxit serve RUN [RUN ...]")
+        raise UsageError(f"no run given: pinxit {command} RUN [RUN ...]")
     from pinxit.runs import Run
 
     for run in runs:

@@ -10,16 +10,19 @@ from pinxit.reports.sections import Section
 
 
 def explanation(context: ReportContext) -> Section | None:
-    """The causes, the curve and the trials of explain.json, if it is of these weights."""
+    """The causes, the curve and the trials of explain.json, if it is of this run."""
     record = read_current_explanation(context)
     if not record:
         return None
+    protocol = record["protocol"]
     values = {
         "state": record["state"],
         "causes": record["causes"],
         "trials": show_trials(record["trials"]),
-        "trial_steps": record["protocol"].get("trial_steps"),
-        "images": record["protocol"]["test_images"],
+        "trial_steps": protocol.get("trial_steps"),
+        "images": protocol["test_images"],
+        "split": protocol.get("split", "test"),
+        "has_validation": protocol.get("has_validation", True),
         "has_page": (context.run.path / PAGE).is_file(),
         "page": PAGE,
         **show_curve(record["curve"]),

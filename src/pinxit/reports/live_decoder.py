@@ -68,7 +68,7 @@ def live_decoder(context: ReportContext) -> Section | None:
         "labels": labels,
         "sliders": list(zip(sliders.names, sliders.start.tolist(), strict=True)),
         "are_latents": sliders.are_latents,
-        "plane": _decode_plane(model, first) if sliders.is_plane else None,
+        "plane": _decode_plane(model) if sliders.is_plane and not labels else None,
         "limit": TRAVERSAL_RANGE,
         "data": _page_data(context, sliders),
         "files": {
@@ -80,14 +80,16 @@ def live_decoder(context: ReportContext) -> Section | None:
     return Section("live_decoder", TITLE, values)
 
 
-def _decode_plane(model: CanEncode, label: np.ndarray | None) -> InlineImage:
-    """Decode a grid of the plane, without gaps, as the background of the pointer."""
+def _decode_plane(model: CanEncode) -> InlineImage:
+    """Decode a grid of the plane, without gaps, as the background of the pointer.
+
+    Not of a label-conditional model: the plane would stay that of one label.
+    """
     half = TRAVERSAL_RANGE * (1 - 1 / PLANE_SIDE)  # the centres of the cells
     ticks = np.linspace(-half, half, PLANE_SIDE)
     x, y = np.meshgrid(ticks, ticks[::-1])
     z = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32)
-    labels = None if label is None else np.repeat(label, len(z))
-    cells = shrink_images(model.decode(z, labels), MAX_THUMBNAIL_SIDE)
+    cells = shrink_images(model.decode(z), MAX_THUMBNAIL_SIDE)
     h, w, c = cells.shape[1:]
     rows = cells.reshape(PLANE_SIDE, PLANE_SIDE, h, w, c).transpose(0, 2, 1, 3, 4)
     sheet = rows.reshape(PLANE_SIDE * h, PLANE_SIDE * w, c)

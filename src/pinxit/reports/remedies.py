@@ -1,7 +1,7 @@
 """What may help a run, for its report: the remedies of `pinxit explain`, or the same rules.
 
 The rules are those of `pinxit.evaluation.advice`. A report measures less than `explain`, whose
-record is taken where it is of the run's weights.
+record is taken where it is of the run's weights and data.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pinxit.evaluation.advice import Remedy, list_remedies
 from pinxit.evaluation.causes import Metrics, find_state
 from pinxit.reports.context import ReportContext
 from pinxit.reports.explain_record import read_explanation
+from pinxit.runs import Run
 from pinxit.training.trials import hash_file
 from pinxit.training.verdict import assess
 
@@ -20,12 +21,34 @@ SURGERY = ("marginal_kl", "total_correlation", "dimension_wise_kl")
 
 
 def read_current_explanation(context: ReportContext) -> dict[str, Any]:
-    """Return the content of explain.json; {} if there is none of these weights."""
+    """Return the content of explain.json; {} if there is none of these weights and this data."""
     record, weights = read_explanation(context.run), context.run.weights_path
     if not record or not weights.is_file():
         return {}
-    is_current = (record.get("protocol") or {}).get("weights") == hash_file(weights)
-    return record if is_current else {}
+    protocol = record.get("protocol") or {}
+    if protocol.get("weights") != hash_file(weights):
+        return {}
+    if not is_of_own_data(context.run, protocol):
+        _name_other_data(context, protocol)
+        return {}
+    return record
+
+
+def is_of_own_data(run: Run, record: Mapping[str, Any]) -> bool:
+    """Return whether a record's fingerprint is that of the run's images, if both have one."""
+    own = (run.config.get("data") or {}).get("fingerprint")
+    measured = record.get("fingerprint")
+    return not own or not measured or own == measured
+
+
+def _name_other_data(context: ReportContext, protocol: Mapping[str, Any]) -> None:
+    """Say in the report, once, whose explanation it leaves out."""
+    line = (
+        f"explain.json is not of the images of the training, but of "
+        f"{protocol.get('data') or 'others'}. Run `pinxit explain {context.run.shell_path}`."
+    )
+    if line not in context.missing:
+        context.missing.append(line)
 
 
 def find_remedies(context: ReportContext) -> list[Remedy]:

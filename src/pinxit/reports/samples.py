@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pinxit.models.generation import preview_options
-from pinxit.models.protocols import CanEncode, CanSample, HasELBO
+from pinxit.models.protocols import CanDraw, CanEncode, CanSample, HasELBO
 from pinxit.reports.context import ReportContext
 from pinxit.reports.images import (
     InlineImage,
@@ -25,6 +25,7 @@ from pinxit.reports.sections import (
 )
 from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.observation import samples_pixels
+from pinxit.training.previews import GENERATED, read_titles
 
 MAX_LABELS = 12  # rows of samples by label
 IMAGES_PER_LABEL = 8
@@ -72,8 +73,8 @@ def _sample_by_label(context: ReportContext) -> list[TitledRow]:
 
 
 def _load_training_samples(context: ReportContext) -> list[TitledRow]:
-    """Load grids `samples/step-*.png`, geometrically spaced from the first to the last."""
-    files = sorted(context.run.path.glob("samples/step-*.png"), key=_parse_step)
+    """Load grids of samples, geometrically spaced from the first to the last."""
+    files = _list_sample_grids(context)
     if len(files) < 2:
         return []
     indices = np.geomspace(1, len(files), MAX_TRAINING_STEPS).round().astype(int) - 1
@@ -84,6 +85,16 @@ def _load_training_samples(context: ReportContext) -> list[TitledRow]:
             (f"step {step}", _load_first_images(file, context, f"Samples after step {step}"))
         )
     return rows
+
+
+def _list_sample_grids(context: ReportContext) -> list[Path]:
+    """Return the grids of samples by their step, without those that show images of the data."""
+    folder = context.run.path / "samples"
+    # earlier versions wrote no titles; a model that draws has drawings in step-*.png
+    untitled = {"sample" if isinstance(context.model, CanDraw) else "step": GENERATED}
+    titles = read_titles(folder) or untitled
+    kind = next((kind for kind, title in titles.items() if title == GENERATED), None)
+    return [] if kind is None else sorted(folder.glob(f"{kind}-*.png"), key=_parse_step)
 
 
 def _load_first_images(file: Path, context: ReportContext, alt: str) -> InlineImage:

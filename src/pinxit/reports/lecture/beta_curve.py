@@ -19,6 +19,7 @@ from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_estimate
 from pinxit.reports.lecture.slide import Slide, locate
+from pinxit.reports.remedies import is_of_own_data
 from pinxit.reports.sections import inline_thumbnails
 from pinxit.reports.stepper import MAX_FRAMES, Frame
 from pinxit.runs import Run
@@ -81,8 +82,11 @@ def _measure_recorded(context: ReportContext, images: Images) -> Iterator[BetaRu
     for file in records:
         if not _is_of_curve(file, weights):
             continue
+        run = Run(file.parent)
+        if not is_of_own_data(context.run, run.config.get("data") or {}):
+            context.missing.append(f"A run of the curve over β is of other images: {run.path}")
+            continue
         try:
-            run = Run(file.parent)
             yield _measure(run.load(), images, _get_beta(run), is_own=False)
         except (PinxitError, OSError) as error:
             context.missing.append(f"A run of the curve over β cannot be shown: {error}")

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from pinxit.models.levels import has_gaussian_posterior
+from pinxit.models.likelihood_protocols import HasPixelLikelihood
 from pinxit.models.protocols import CanEncode, HasELBO, HasPrior
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
@@ -64,11 +65,25 @@ def overview(context: ReportContext) -> Slide | None:
         "mean_rate": format_number(float(terms.rate.sum(1).mean()), 3),
         "terms": [] if learned or is_point else list_kl_terms(own, order),
         "is_point": is_point,
+        "distortion_kind": classify_distortion(model),
         "beta": format_number(float(context.model_options.get("beta", 1.0)), 2),
     }
     code = [locate(type(model).loss), locate(type(model).elbo)]
     code += [network["code"] for network in values["networks"].values()]
     return Slide("overview", TITLE, values, tuple(code))
+
+
+def classify_distortion(model: HasELBO) -> str:
+    """Return what -log p(x|z) is: of a "probability", or a "bound" of that; "" if unknown.
+
+    A Gaussian is the density of 8-bit values with noise u: by Jensen's inequality the mean of
+    -log p(x + u) over u is at least that of the probability of the values (Theis 2015, sec. 3.1).
+    """
+    if not isinstance(model, HasPixelLikelihood):
+        return ""
+    if model.decoder_sigma is None:
+        return "probability" if model.binary_pixels or model.eight_bit else ""
+    return "bound" if model.eight_bit else ""
 
 
 def _describe_networks(model: object) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from pinxit.data.images import evenly_spaced_indices
 from pinxit.errors import PinxitError
+from pinxit.evaluation.retrain_command import retrain_command
 from pinxit.models.protocols import HasELBO
 from pinxit.reports.charts import Curve
 from pinxit.reports.context import ReportContext
@@ -29,6 +30,7 @@ MAX_ELLIPSES = 48  # images whose cloud is drawn; of the others the mean
 MIN_RANGE, MAX_RANGE = 2.6, 8.0  # standard deviations of the prior, from the centre to the border
 RANGE_QUANTILE = 0.99  # of the means that are within the border
 MAX_COLORS = 10
+EXTREME_BETAS = (0.001, 30.0)  # clouds are points, or all alike
 
 
 def posterior_clouds(context: ReportContext) -> Slide | None:
@@ -56,7 +58,7 @@ def posterior_clouds(context: ReportContext) -> Slide | None:
         "sigma": format_number(_mean_sigma(last), 2),
         "spread": format_number(_spread(last), 2),
         "beta": format_number(float(context.model_options.get("beta", 1.0)), 2),
-        "command": _write_command(context),
+        "commands": _write_commands(context),
     }
     assert isinstance(context.model, HasELBO)
     places = (locate(save_snapshot), locate(type(context.model).elbo))
@@ -163,6 +165,8 @@ def _make_legend(snapshot: PosteriorSnapshot, names: Sequence[str]) -> list[Curv
     return [Curve(names[int(label)], [], [], label) for label in labels if label < MAX_COLORS]
 
 
-def _write_command(context: ReportContext) -> str:
-    source = (context.run.config.get("data") or {}).get("source") or "IMAGES"
-    return f"pinxit train {context.run.family} {source} --beta"
+def _write_commands(context: ReportContext) -> list[str]:
+    """Return the commands that train the run anew with almost no KL, and with too much."""
+    if "beta" not in context.model_options:
+        return []
+    return [retrain_command(context.run, {"beta": b}, f"beta-{b:g}") for b in EXTREME_BETAS]

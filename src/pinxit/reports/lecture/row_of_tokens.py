@@ -8,7 +8,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.models.decoding_protocols import HasImageTokens
-from pinxit.models.protocols import Model
+from pinxit.models.protocols import HasPalette, Model
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import ERROR_COLOR
@@ -49,6 +49,8 @@ def row_of_tokens(context: ReportContext) -> Slide | None:
             (name, text, _show_strip(model, tokens, shown, hidden), _describe_hidden(hidden))
             for name, hidden, text in views
         ],
+        "has_tokenizer": context.model_options.get("image_tokenizer") is not None,
+        "is_exact": isinstance(model, HasPalette) and model.palette_is_exact,
         "shape": f"{tokens.shape[0]} × {tokens.shape[1]}",
         "num_tokens": tokens.size,
         "left_to_right": model.left_to_right,
