@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import StageProgress, echo
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, describe_os_error
 from pinxit.evaluation.drawn_samples import check_prior
@@ -74,7 +75,7 @@ def evaluate(
     measured = measure(run, data, options, device=device, progress=progress)
     if write:
         try:
-            measured.write(run, options, None if out is None else Path(out))
+            measured.write(run, options, None if out is None else expand_home(out))
         except OSError as error:
             warning = f"not written: {describe_os_error(error)}"
             echo(f"warning: {warning}")
