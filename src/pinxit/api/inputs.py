@@ -17,7 +17,7 @@ from pinxit.data.home_folder import expand_home
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.data.sources import name_source
-from pinxit.errors import UsageError
+from pinxit.errors import UsageError, format_value
 from pinxit.runs import Run
 from pinxit.sampling.inputs import (
     find_image,
@@ -112,9 +112,9 @@ def _read_list(run: Run, images: Any) -> tuple[str, ...] | Images:
         return tuple(map(name_source, items))
     if all(isinstance(item, Image.Image | np.ndarray) for item in items):
         return Images.concatenate(convert(run, item) for item in items)
-    wrong = next(item for item in items if not isinstance(item, str | Path))
+    wrong = format_value(next(item for item in items if not isinstance(item, str | Path)))
     raise UsageError(
-        f"images are Images, the name of DATA, files, arrays or Pillow images, not {wrong!r:.40}."
+        f"images are Images, the name of DATA, files, arrays or Pillow images, not {wrong}."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.split_names import NO_SPLIT, SPLITS
-from pinxit.errors import UsageError
+from pinxit.errors import UsageError, format_value
 
 MAX_UNNAMED_LABELS = 100_000  # each gets a name; larger numbers are identifiers, not classes
 
@@ -78,7 +78,8 @@ def check_labels(column: Any, label_names: Any, n: int) -> tuple[np.ndarray, tup
 def check_label_names(label_names: Any) -> tuple[str, ...]:
     """Return the names as a tuple. Raises UsageError for what is no list of texts or numbers."""
     if isinstance(label_names, str) or not hasattr(label_names, "__len__"):
-        raise UsageError(f"`label_names` are texts, one for each label, not {label_names!r:.40}.")
+        shown = format_value(label_names)
+        raise UsageError(f"`label_names` are texts, one for each label, not {shown}.")
     if isinstance(label_names, tuple) and set(map(type, label_names)) <= {str}:
         return label_names
     return tuple(map(str, label_names))

@@ -19,6 +19,7 @@ from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
 from pinxit.extras import require_extra
+from pinxit.models.inputs import check_images
 from pinxit.models.protocols import CanEncode, HasText
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run, evaluation_file
@@ -104,6 +105,7 @@ def measure(
     if has_text:
         require_extra("text", "evaluating a model of captions")
     images = _load_images(run, data, progress)
+    check_images(model.info, images[:1])
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)

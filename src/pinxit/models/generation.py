@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
 from pinxit.data.seeds import check_seed
-from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
+from pinxit.errors import UnusedOptionError, UsageError, did_you_mean, format_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,15 +146,19 @@ class GenerationParams:
                     continue
                 if isinstance(value, bool) or not isinstance(value, kind):
                     what = "an integer" if kind is Integral else "a number"
-                    raise UsageError(f"{name} is {what}, not {value!r}.")
+                    raise UsageError(f"{name} is {what}, not {format_value(value)}.")
         if self.reranker is not None and not hasattr(self.reranker, "caption_log_prob"):
-            raise UsageError(f"a reranker is a captioning model, not {self.reranker!r:.40}.")
+            raise UsageError(
+                f"a reranker is a captioning model, not {format_value(self.reranker)}."
+            )
 
     def _check_lists(self) -> None:
         """Make iterables tuples, lists of seeds aside. Raises UsageError for other values."""
         seeds = _to_tuple(self.seed, Integral)
         if seeds is None and (isinstance(self.seed, bool) or not isinstance(self.seed, Integral)):
-            raise UsageError(f"seed is an integer, or one for each image, not {self.seed!r}.")
+            raise UsageError(
+                f"seed is an integer, or one for each image, not {format_value(self.seed)}."
+            )
         if seeds is not None and not isinstance(self.seed, list):
             object.__setattr__(self, "seed", seeds)
         if self.level_temperatures is not None:
@@ -162,7 +166,7 @@ class GenerationParams:
             if levels is None:
                 raise UsageError(
                     "level_temperatures are numbers, one for each level, "
-                    f"not {self.level_temperatures!r}."
+                    f"not {format_value(self.level_temperatures)}."
                 )
             object.__setattr__(self, "level_temperatures", levels)
 

@@ -22,7 +22,7 @@ from pinxit.data.masks import (
     random_patch_mask,
     show_masked,
 )
-from pinxit.errors import PinxitError, UsageError, describe_os_error
+from pinxit.errors import PinxitError, UsageError, describe_os_error, format_value
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanComplete
 from pinxit.nn.rng import mix_seed
@@ -117,7 +117,7 @@ def _read_mask_content(mask: Any) -> bytes | np.ndarray:
             raise PinxitError(describe_os_error(error)) from None
     array = mask.numpy() if isinstance(mask, Images) else mask
     if not isinstance(array, np.ndarray):
-        raise UsageError(f"a mask is a file, an array or an image, not {mask!r:.40}.")
+        raise UsageError(f"a mask is a file, an array or an image, not {format_value(mask)}.")
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (1, 3, 4))
     if not is_image or array.dtype.kind not in "uif":
