@@ -54,7 +54,7 @@ def random_masks(seed: int) -> dict[str, tuple[Image.Image, np.ndarray | None]]:
 
 
 @pytest.fixture
-def used_masks(monkeypatch) -> list[np.ndarray]:
+def masks_of_calls(monkeypatch) -> list[np.ndarray]:
     """The masks with which images are completed."""
     masks: list[np.ndarray] = []
 
@@ -69,7 +69,7 @@ def used_masks(monkeypatch) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("kind", random_masks(0))
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_mask_of_a_command_is_that_of_python(run, kind, seed, tmp_path, used_masks):
+def test_the_mask_of_a_command_is_that_of_python(run, kind, seed, tmp_path, masks_of_calls):
     mask, missing = random_masks(seed)[kind]
     image, file = blobs(1).save(tmp_path / "image.png"), tmp_path / "mask.png"
     mask.save(file)
@@ -80,13 +80,13 @@ def test_the_mask_of_a_command_is_that_of_python(run, kind, seed, tmp_path, used
         forms.append(np.asarray(mask))
     for form in forms:
         run.complete(str(image), mask=form)
-    assert len(used_masks) == 1 + len(forms)
-    for used in used_masks[1:]:
-        assert (used == used_masks[0]).all()
+    assert len(masks_of_calls) == 1 + len(forms)
+    for used in masks_of_calls[1:]:
+        assert (used == masks_of_calls[0]).all()
     if missing is not None:
-        assert (used_masks[0][0] == missing).all()
+        assert (masks_of_calls[0][0] == missing).all()
         run.complete(str(image), mask=missing)
-        assert (used_masks[-1] == used_masks[0]).all()
+        assert (masks_of_calls[-1] == masks_of_calls[0]).all()
 
 
 def test_options_of_captions_have_no_part_in_a_mask(tmp_path):
