@@ -122,6 +122,12 @@ def _normalize(word: str) -> str:
     return word.lower().replace("-", "").replace("_", "")
 
 
+def format_value(value: object, max_chars: int = 40) -> str:
+    """Return what Python prints of a value on one line, cut to a length: arrays take many lines."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
+
+
 def check_keys(keys: Iterable[str], known: Iterable[str], owner: str) -> None:
     """Raises UsageError for the first key that is not known, with the closest known one."""
     known = list(known)

@@ -70,6 +70,46 @@ def test_score_has_every_image_of_a_stream_once(runs_of_stream, tmp_path):
     assert lowest[0]["log_likelihood"] == min(float(row["log_likelihood"]) for row in rows)
 
 
+@pytest.fixture(scope="module")
+def captions_of_stream(tmp_path_factory) -> tuple[Path, Path]:
+    """A captioning run, trained on a stream of three shards."""
+    folder = tmp_path_factory.mktemp("captions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PINXIT_CACHE", str(folder / "cache"))
+        shards, run = write_shards(folder / "shards", [30, 0, 50], captions=True), folder / "run"
+        words = ["train", "seq2seq", str(shards), "--source", "image", "--target", "text"]
+        words += ["--width", "16", "--heads", "2", "--depth", "1", "--decoder-depth", "1"]
+        words += ["--stream", "on", "--steps", "2", "--batch-size", "8", "--no-report"]
+        assert main([*words, "--max-text-tokens", "8", "--out", str(run)]) == 0
+    return run, shards
+
+
+@pytest.mark.parametrize("count", [1, 3, 18, 40, 79, 80, 500])
+def test_captions_are_as_many_as_of_loaded_images(count, captions_of_stream, capsys):
+    run, shards = captions_of_stream
+    words = ["caption", str(run), str(shards), "-n", str(count), "--num-beams", "1", "--json"]
+    assert main(words) == 0
+    streamed = json.loads(capsys.readouterr().out)["images"]
+    assert len(streamed) == min(count, 80)
+    assert len({image["name"] for image in streamed}) == len(streamed)
+    opened = pinxit.Run(run)
+    stream = opened.images.stream
+    for split in ("train", "test"):
+        captions = opened.caption(split=split, num_images=count, num_beams=1)
+        assert len(captions) == min(count, stream.count(split))
+
+
+def test_captions_of_a_stream_are_those_of_loaded_images(captions_of_stream, capsys):
+    run, shards = captions_of_stream
+    whole = load_images(shards, progress=False, stream="off")
+    captions = pinxit.Run(run).caption(str(shards), num_beams=1)
+    expected = pinxit.Run(run).caption(whole, num_beams=1)
+    assert [row[0].text for row in captions] == [row[0].text for row in expected]
+    assert main(["caption", str(run), str(shards), "-n", "80", "--num-beams", "1", "--json"]) == 0
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert [image["name"] for image in images] == list(whole.names)
+
+
 def test_map_has_every_image_of_a_stream_once(runs_of_stream, tmp_path):
     run, shards = runs_of_stream
     out = tmp_path / "out"

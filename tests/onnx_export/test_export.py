@@ -322,7 +322,9 @@ def test_labels_are_an_input_and_in_the_metadata(tmp_path):
 def test_few_images_are_repeated(run):
     from pinxit.onnx_export.images import NUM_IMAGES, read_samples
 
-    images = dataclasses.replace(blobs(), splits=None)[:3]
+    images = dataclasses.replace(blobs(), splits=None)[:6]
     samples = read_samples(run, run.load(), images)
-    assert len(samples.compared) == NUM_IMAGES
+    assert len(samples.compared) == len(samples.calibration) == NUM_IMAGES
     assert "3 different ones" in samples.description
+    one = read_samples(run, run.load(), images[:1])
+    assert one.description == "1 image, 64 times; the ranges of int8 are from it, too"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pinxit.api.checks import check_choice, check_count, check_integers
-from pinxit.api.inputs import read_image
 from pinxit.data.images import Images
-from pinxit.data.masks import Half, mask_from_image, random_patch_mask, show_masked
+from pinxit.data.masks import Half, random_patch_mask, show_masked
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanComplete
@@ -21,10 +20,8 @@ from pinxit.sampling.inpainting import (
     choose_mask,
     complete_n_times,
     parse_mask_ratios,
+    read_mask,
 )
-
-if TYPE_CHECKING:
-    from pinxit.data.masks import PixelMask
 
 
 def complete_images(
@@ -55,7 +52,7 @@ def complete_images(
     if missing["compare"] is not None:
         return _compare_ratios(model, images, _parse_ratios(missing["compare"]), params)
     if missing["mask"] is not None:
-        mask = _read_mask(run, images, missing["mask"])
+        mask = read_mask(run, images, missing["mask"])
     else:
         options = {name: missing[name] for name in ("half", "ratio", "box")}
         mask, _ = choose_mask(model, images, seed=params.seed, **options)
@@ -89,15 +86,3 @@ def _compare_ratios(
 def _parse_ratios(ratios: str | Sequence[float]) -> tuple[float, ...]:
     """Return fractions; a text may have percentages too, see `parse_mask_ratios`."""
     return parse_mask_ratios(ratios) if isinstance(ratios, str) else check_mask_ratios(ratios)
-
-
-def _read_mask(run: Run, images: Images, mask: Any) -> PixelMask:
-    """Return a mask `[n, height, width]` from an array of bool, or from an image."""
-    if isinstance(mask, np.ndarray) and mask.dtype == bool:
-        shape = images.pixels.shape[:3]
-        if mask.shape not in (shape, shape[1:]):
-            raise UsageError(f"the mask has shape {list(mask.shape)}, the images {list(shape)}.")
-        if not mask.any():
-            raise UsageError("the mask is all False; make it True where pixels are to complete.")
-        return np.broadcast_to(mask, shape).copy()
-    return mask_from_image(images, read_image(run, mask, None))

@@ -39,7 +39,7 @@ class DescribeMethods(LoadedRun):
         By beam search, by default of 4 beams with a length penalty of 0.6; or sampled with a
         `temperature`, then without these. Without `images` 8 test images are used.
         """
-        from pinxit.sampling.captions import caption_images
+        from pinxit.sampling.captions import caption_images, select_captioned
 
         check_count("num_images", num_images, optional=True)
         check_count("num_captions", num_captions)
@@ -47,9 +47,10 @@ class DescribeMethods(LoadedRun):
         params = merge_params(self.caption, params, options)
         model = self.require("caption")
         num_images = 8 if images is None and num_images is None else num_images
+        rows = self.read_rows(model, images, split)
         captions = caption_images(
             model,
-            self.read_rows(model, images, split).evenly_spaced(num_images),
+            select_captioned(rows, split or ("test" if images is None else "all"), num_images),
             params,
             language=language or model.text_tokenizer.default_language,
             num_beams=num_beams,

@@ -15,8 +15,8 @@ from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 
 if TYPE_CHECKING:
-    from pinxit.api.inputs import AnyImage, AnyImages
-    from pinxit.data.masks import Half, PixelMask
+    from pinxit.api.inputs import AnyImage, AnyImages, AnyMask
+    from pinxit.data.masks import Half
     from pinxit.evaluation.options import PriorOfSamples
     from pinxit.sampling.latents import Along, InterpolationPath, Traversal
 
@@ -106,7 +106,7 @@ class GenerateMethods(LoadedRun):
         half: Half | None = None,
         ratio: float | None = None,
         box: tuple[int, int, int, int] | None = None,
-        mask: AnyImage | PixelMask | None = None,
+        mask: AnyMask | None = None,
         compare: str | Sequence[float] | None = None,
         completions: int = 1,
         params: GenerationParams | None = None,

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from pinxit import runs
+from pinxit.data.home_folder import expand_home
 from pinxit.errors import UsageError
 from pinxit.hub.names import NAME, PREFIX
 
@@ -22,7 +23,7 @@ def find_run(run: runs.Run | str | Path) -> Path:
         from pinxit.hub.download import download
 
         return download(text)
-    path = Path(text).expanduser()
+    path = expand_home(text)
     if not path.exists():
         raise UsageError(f"no run at {path}: no such folder.{_suggest(path)}")
     return path

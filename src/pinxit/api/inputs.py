@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,12 @@ from PIL import Image
 from pinxit import console
 from pinxit.api.checks import check_count
 from pinxit.data.decode import decode
+from pinxit.data.encoding import encode_losslessly
+from pinxit.data.home_folder import expand_home
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
+from pinxit.data.sources import name_source
+from pinxit.errors import UsageError, format_value
 from pinxit.runs import Run
 from pinxit.sampling.inputs import (
     find_image,
@@ -40,8 +42,7 @@ AnyImages = (
     | Sequence[np.ndarray]
 )
 AnyImage = Images | str | Path | int | Image.Image | np.ndarray
-
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")  # of Pillow; others become TIFF
+AnyMask = Images | str | Path | Image.Image | np.ndarray  # also of bool, `[height, width]` or more
 
 
 def read_images(
@@ -89,14 +90,14 @@ def read_rows(
 def name_data(run: Run, images: AnyImages | None, own: Images | None) -> tuple[str, ...] | Images:
     """Return the names of DATA, `()` for the run's own; or `Images` of what has no name.
 
-    Raises UsageError for no images, and for what is none.
+    A Path is never the name of a source. Raises UsageError for no images, and for what is none.
     """
     if images is None:
         return () if own is None else own
     if isinstance(images, Image.Image | np.ndarray):
         images = convert(run, images)
     elif isinstance(images, str | Path):
-        return (str(images),)
+        return (name_source(images),)
     elif not isinstance(images, Images):
         images = _read_list(run, images)
     if len(images) == 0:
@@ -108,12 +109,12 @@ def _read_list(run: Run, images: Any) -> tuple[str, ...] | Images:
     """Return names of files as texts, arrays and Pillow images in the run's size."""
     items = list(images) if isinstance(images, Sequence) else [images]
     if all(isinstance(item, str | Path) for item in items):
-        return tuple(map(str, items))
+        return tuple(map(name_source, items))
     if all(isinstance(item, Image.Image | np.ndarray) for item in items):
         return Images.concatenate(convert(run, item) for item in items)
-    wrong = next(item for item in items if not isinstance(item, str | Path))
+    wrong = format_value(next(item for item in items if not isinstance(item, str | Path)))
     raise UsageError(
-        f"images are Images, the name of DATA, files, arrays or Pillow images, not {wrong!r:.40}."
+        f"images are Images, the name of DATA, files, arrays or Pillow images, not {wrong}."
     )
 
 
@@ -134,8 +135,10 @@ def read_image(run: Run, image: AnyImage, own: Images | None, sources: bool = Fa
         if len(image) != 1:
             raise UsageError(f"one image is needed, not {len(image)}: images[0] selects one.")
         return image
-    name = str(image)
-    if own is not None and not Path(name).is_file():
+    name = name_source(image) if isinstance(image, str | Path) else str(image)
+    if (file := expand_home(name)).is_file():
+        return load_named_images(run, [file], progress=False, sources=sources)
+    if own is not None:
         named = own[find_image(own, name)]
         return source_images(named) if sources else named
     return load_named_images(run, [name], progress=False, sources=sources)
@@ -147,7 +150,7 @@ def convert(run: Run, images: Image.Image | np.ndarray) -> Images:
     Raises UsageError for an array of another type or shape.
     """
     if isinstance(images, Image.Image):
-        return Images(_decode(run, _encode(images))[None])
+        return Images(_decode(run, encode_losslessly(images))[None])
     if images.size == 0:
         raise UsageError("there are no images.")
     array = images[..., None] if images.ndim == 2 else images
@@ -158,13 +161,6 @@ def convert(run: Run, images: Image.Image | np.ndarray) -> Images:
             f"not {images.dtype} {list(images.shape)}."
         )
     return Images(np.stack([_decode(run, pixels) for pixels in array]))
-
-
-def _encode(image: Image.Image) -> bytes:
-    """Return a file with the image, which is then decoded as other files are."""
-    with io.BytesIO() as file:
-        image.save(file, "PNG" if image.mode in PNG_MODES else "TIFF")
-        return file.getvalue()
 
 
 def _decode(run: Run, content: bytes | np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit import console, runs
+from pinxit.data.home_folder import expand_home
 from pinxit.errors import UsageError, did_you_mean
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.device import Device, resolve_device
@@ -39,9 +40,7 @@ class LoadedRun(runs.Run):
         from pinxit.api.hub import PREFIX, find_run
 
         is_hub = str(self.path).startswith(PREFIX)
-        object.__setattr__(
-            self, "path", find_run(self.path) if is_hub else Path(self.path).expanduser()
-        )
+        object.__setattr__(self, "path", find_run(self.path) if is_hub else expand_home(self.path))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -56,10 +56,11 @@ class Run(GenerateMethods, DescribeMethods):
         for name, instead in {"progress": "quiet", "device": "Run(path, device=...)"}.items():
             if name in changes:
                 raise UsageError(f"evaluate has no option '{name}': use {instead}.")
+        from pinxit.api.inputs import name_data
         from pinxit.api.tables import Evaluation
         from pinxit.evaluation.runner import evaluate
 
-        source: Any = self.own_images if data is None else data
+        source: Any = self.own_images if data is None else name_data(self, data, None)
         device = resolve_device(self.device)
         record = evaluate(self, source, options, device=device, progress=not quiet, **changes)
         return Evaluation(record)
@@ -182,9 +183,10 @@ class Run(GenerateMethods, DescribeMethods):
         check_page("out", out)
         if not isinstance(trial_minutes, Real):
             raise UsageError(f"trial_minutes is a number, not {trial_minutes!r}.")
+        from pinxit.api.inputs import name_data
         from pinxit.reports.explain import explain
 
-        source: Any = self.own_images if data is None else data
+        source: Any = self.own_images if data is None else name_data(self, data, None)
         return explain(
             self, source, curve=curve, try_remedies=try_remedies, trial_minutes=trial_minutes,
             out=out, device=resolve_device(self.device), progress=not quiet,

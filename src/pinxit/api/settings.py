@@ -10,10 +10,16 @@ from typing import Any
 
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.sources import name_source
 from pinxit.errors import UsageError
 from pinxit.models import family_of
 from pinxit.training.settings import BUDGETS
-from pinxit.training.settings_file import AUTO, format_settings, read_settings
+from pinxit.training.settings_file import (
+    AUTO,
+    SettingsFile,
+    format_settings,
+    read_settings,
+)
 
 
 def add_settings(
@@ -31,20 +37,40 @@ def add_settings(
             f"{settings.place(next(iter(set_twice)))}: options of the model are given twice; "
             f"give the family, '{settings.family}', in place of {model!r}."
         )
-    if set(BUDGETS) & options.keys():
+    # None is no budget: that of the file holds
+    given = {name: v for name, v in options.items() if not (name in BUDGETS and v is None)}
+    if set(BUDGETS) & given.keys():
         settings = settings.without_budget()
     for table in ("model", "training", "load"):
         if table != "model" or settings.family != AUTO:
             settings.build(table)  # errors with their lines
-    given = dict(options)
     if (load := given.pop("load", None)) is not None:
-        given |= _find_changed(make_load_options(load), LoadOptions())
+        given = _find_given(settings, load) | given
     data = settings.data[0] if len(settings.data) == 1 else list(settings.data) or None
     return (
         settings.family if is_name else model,
         data if images is None else images,
         settings.values | given,
     )
+
+
+def _find_given(settings: SettingsFile, load: LoadOptions | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of loading that were given: all of a dict, those changed of an object.
+
+    Raises UsageError for a file that changes what is a default of the object: nobody knows whether
+    that default was given.
+    """
+    if not isinstance(load, LoadOptions):
+        values = make_load_options(load).to_json()
+        return {name: values[name] for name in load}
+    changed = _find_changed(load, LoadOptions())
+    for name, value in settings.of("load").items():
+        if name not in changed and value != getattr(load, name):
+            raise UsageError(
+                f"{settings.place(name)}: {name} is set here, and LoadOptions has one of its own; "
+                f"give load={{'{name}': ...}} as a dict, or leave one out."
+            )
+    return changed
 
 
 def settings_text(model: Any, images: Any, options: Mapping[str, Any]) -> str:
@@ -55,10 +81,10 @@ def settings_text(model: Any, images: Any, options: Mapping[str, Any]) -> str:
     if isinstance(images, Images):
         raise UsageError("save_config needs images by their name: a folder, files or a source.")
     is_one = isinstance(images, str | os.PathLike)
-    data = [str(name) for name in ([images] if is_one else images)]
+    data = [name_source(name) for name in ([images] if is_one else images)]
     values = dict(options)
     if (load := values.pop("load", None)) is not None:
-        values |= _find_changed(make_load_options(load), LoadOptions())
+        values = _find_changed(make_load_options(load), LoadOptions()) | values
     if not isinstance(model, str):
         values |= _find_changed(model, type(model)())
     family = model if isinstance(model, str) else family_of(model)

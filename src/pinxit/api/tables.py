@@ -10,6 +10,7 @@ from typing import Any
 
 from pinxit.console import format_estimate
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.home_folder import expand_home
 from pinxit.errors import UsageError
 from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.reports.compare_runs import Comparison
@@ -87,7 +88,7 @@ class Chart:
 
     def save(self, path: str | Path) -> Path:
         """Save it as `.svg`. Raises UsageError for another suffix."""
-        path = Path(path)
+        path = expand_home(path)
         if path.suffix.lower() != ".svg":
             raise UsageError(f"a chart is saved as .svg, not '{path.suffix}': {path}")
         return write_atomically(path, self.svg)

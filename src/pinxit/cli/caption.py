@@ -82,18 +82,18 @@ def caption(
     params = GenerationParams(seed=seed or 0, temperature=temperature, top_k=top_k, top_p=top_p)
     resolve_beam_search(params, num_beams, length_penalty, num_captions)  # before a model is loaded
     model: CanCaption = load_model(run, "caption", device)
-    from pinxit.sampling.captions import caption_images
+    from pinxit.sampling.captions import caption_by_name, select_captioned
 
     language = language or model.text_tokenizer.default_language
-    images = load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images)
+    images = load_rows_for(model, run, data, split, quiet)
+    images = select_captioned(images, split or ("all" if data else "test"), num_images)
     options = {
         "language": language,
         "num_beams": num_beams,
         "num_captions": num_captions,
         "length_penalty": length_penalty,
     }
-    captions = caption_images(model, images, params, **options)
-    rows = ((images.name(i), row) for i, row in enumerate(captions))
+    rows = caption_by_name(model, images, params, **options)
     if json:
         records = [{"name": name, "captions": [_record(c) for c in row]} for name, row in rows]
         console.out_json({"language": language, "images": records})

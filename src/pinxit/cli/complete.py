@@ -40,7 +40,6 @@ from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
-    from pinxit.data.masks import PixelMask
     from pinxit.models.protocols import CanComplete
 
 
@@ -105,6 +104,7 @@ def complete(
     if compare is not None:
         _check_comparison(completions, only_completions, path)
     model: CanComplete = load_model(run, "complete", device)
+    from pinxit.runs import Run
     from pinxit.sampling.grids import columns_with_titles
     from pinxit.sampling.inpainting import (
         choose_mask,
@@ -112,6 +112,7 @@ def complete(
         complete_n_times,
         mask_ratio_columns,
         parse_mask_ratios,
+        read_mask,
     )
 
     images = load_images_for(model, run, data, split, quiet, num_images)
@@ -123,7 +124,9 @@ def complete(
         print_result(write_sheet(path, columns_with_titles(columns)), json, ratios=compare)
         return
     if mask is not None:
-        missing, removed = _read_mask(run, mask, images, quiet), slug(mask.stem)
+        if not quiet:
+            _report_mask_size(mask, images)
+        missing, removed = read_mask(Run(run), images, mask), slug(mask.stem)
     else:
         assert isinstance(params.seed, int)
         missing, removed = choose_mask(model, images, half, ratio, box, params.seed)
@@ -162,19 +165,12 @@ def _check_ratios(data: Sequence[str], ratio: float | None, compare: str | None)
         raise UsageError(f"--compare takes one list: --compare {','.join([compare, *more])}")
 
 
-def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
-    """Return the mask in an image file, cropped or padded and resized like the images."""
-    from pinxit.data.masks import mask_from_image, read_mask_size
-    from pinxit.runs import Run
-    from pinxit.sampling.inputs import load_for_run
+def _report_mask_size(file: Path, images: Images) -> None:
+    """Print that a mask is resized. Raises UsageError for what is no image file."""
+    from pinxit.data.masks import read_mask_size
 
-    if not file.is_file():
-        raise UsageError(f"there is no mask file {file}.")
     width, height = read_mask_size(file)
-    if (width, height) != (images.width, images.height) and not quiet:
+    if (width, height) != (images.width, images.height):
         console.echo(
             f"the mask is {width} x {height}; resized to {images.width} x {images.height}."
         )
-    own_values = {"range": "auto", "background": "white"}  # a mask is no image of the set
-    mask = load_for_run(Run(run), [file], progress=False, **own_values)
-    return mask_from_image(images, mask)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pinxit.data.home_folder import expand_home
+
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Write a file so that a crash at any moment leaves the old file or the new one.
@@ -21,7 +23,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with open_atomically(path) as file:
         file.write(content)
-    return Path(path)
+    return expand_home(path)
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
     may write the same file: each has a temporary file of its own, and the last to finish wins.
     An OSError names `path`.
     """
-    path = Path(path)
+    path = expand_home(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:

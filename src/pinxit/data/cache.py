@@ -36,7 +36,7 @@ from pinxit.data.cache_entries import (
 )
 from pinxit.data.images import Images, SkippedFile
 from pinxit.data.typed_json import decode_json
-from pinxit.errors import PinxitError, describe_os_error
+from pinxit.errors import PinxitError, UsageError, describe_os_error
 
 VERSION = 9  # increase it when decoding or the files change: older folders are then ignored
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -66,7 +66,7 @@ def load_cached(key: str, root: Path | None = None) -> Images | None:
     folder = (root or cache_dir()) / key
     try:
         images = _load_folder(folder)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, UsageError):
         return None
     touch(folder / "info.json")
     return images

@@ -19,6 +19,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"lossless": True}),
 }
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")  # of Pillow; others become TIFF
 
 
 def to_pil(pixels: UInt8[np.ndarray, "height width channel"]) -> Image.Image:
@@ -31,6 +32,13 @@ def encode_image(image: Image.Image, suffix: str = ".png") -> bytes:
     kind, options = FORMATS[suffix.lower()]
     with io.BytesIO() as file:
         image.save(file, kind, **options)
+        return file.getvalue()
+
+
+def encode_losslessly(image: Image.Image) -> bytes:
+    """Return the bytes of a file with all values of an image of any mode."""
+    with io.BytesIO() as file:
+        image.save(file, "PNG" if image.mode in PNG_MODES else "TIFF")
         return file.getvalue()
 
 

@@ -20,6 +20,15 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.display import MAX_DISPLAYED, display_png
 from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil
+from pinxit.data.home_folder import expand_home
+from pinxit.data.image_columns import (
+    check_integers,
+    check_label_names,
+    check_labels,
+    check_splits,
+    check_text_columns,
+    check_texts,
+)
 from pinxit.data.image_stream import ImageStream
 from pinxit.data.skipped import SkippedFile as SkippedFile
 from pinxit.data.split_names import NO_SPLIT as NO_SPLIT
@@ -56,7 +65,7 @@ class Images:
     pixels: np.ndarray
     names: Sequence[str] = ()  # one per image, unique; empty for generated images
     labels: np.ndarray | None = None  # int64 [n], -1 for none
-    label_names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()  # by default the numbers of the labels
     captions: dict[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
     # by language: the captions of each image beyond the first one, for languages that have any
     more_captions: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
@@ -89,6 +98,29 @@ class Images:
                 f"`before` has shape {list(self.before.shape)}, "
                 f"but `pixels` has shape {list(self.pixels.shape)}."
             )
+        if self.before is not None and self.before.dtype != np.uint8:
+            raise UsageError(f"`before` has uint8 pixels, not {self.before.dtype}.")
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        """Raise UsageError for a column that has no entry, or none of its type, for an image."""
+        n: int = len(self)
+        columns: dict[str, Any] = {"label_names": check_label_names(self.label_names)}
+        if not hasattr(self.names, "__len__") or len(self.names):
+            check_texts("names", self.names, n)
+        check_text_columns("captions", self.captions, n, several=False)
+        check_text_columns("more_captions", self.more_captions, n, several=True)
+        check_text_columns("keywords", self.keywords, n, several=True)
+        if self.labels is not None:
+            columns["labels"], columns["label_names"] = check_labels(
+                self.labels, self.label_names, n
+            )
+        if self.splits is not None:
+            columns["splits"] = check_splits(self.splits, n)
+        if self.groups is not None:
+            columns["groups"] = check_integers("groups", self.groups, n)
+        for name, column in columns.items():
+            object.__setattr__(self, name, column)
 
     def __repr__(self) -> str:
         parts = [
@@ -327,7 +359,7 @@ class Images:
 
         Grids are saved as `.png`, `.jpg` or `.webp`.
         """
-        path = Path(path)
+        path = expand_home(path)
         if path.suffix.lower() == ".npy":
             return write_atomically(path, self._to_npy())
         if path.suffix.lower() not in IMAGE_SUFFIXES:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
@@ -89,6 +90,9 @@ def mask_from_image(images: Images, mask_image: Images) -> PixelMask:
 
 def read_mask_size(file: Path) -> tuple[int, int]:
     """Return the width and height of a mask file. Raises UsageError if it is not an image."""
+    file = expand_home(file)
+    if not file.is_file():
+        raise UsageError(f"there is no mask file {file}.")
     try:
         with Image.open(file) as image:
             return image.size

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import StageProgress, echo
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, describe_os_error
 from pinxit.evaluation.drawn_samples import check_prior
@@ -18,6 +19,7 @@ from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
 from pinxit.extras import require_extra
+from pinxit.models.inputs import check_images
 from pinxit.models.protocols import CanEncode, HasText
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run, evaluation_file
@@ -74,7 +76,7 @@ def evaluate(
     measured = measure(run, data, options, device=device, progress=progress)
     if write:
         try:
-            measured.write(run, options, None if out is None else Path(out))
+            measured.write(run, options, None if out is None else expand_home(out))
         except OSError as error:
             warning = f"not written: {describe_os_error(error)}"
             echo(f"warning: {warning}")
@@ -103,6 +105,7 @@ def measure(
     if has_text:
         require_extra("text", "evaluating a model of captions")
     images = _load_images(run, data, progress)
+    check_images(model.info, images[:1])
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinxit import console
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.data.skipped import without_system_files
 from pinxit.errors import UsageError
@@ -96,7 +97,8 @@ def map_images(
             raise UsageError("engine ray reads DATA on each worker: give its name, not Images.")
     from pinxit.models.abilities import require
 
-    folder = Path(out).absolute()
+    out = expand_home(out)
+    folder = out.absolute()
     if not isinstance(data, Images):
         check_outside(folder, data or own_sources(run))
     with contextlib.ExitStack() as stack:
@@ -132,13 +134,13 @@ def map_images(
             text = json.dumps(record.to_json())
             names = absolute_paths(data)
             spec = JobSpec(run.path.absolute(), names, split, folder, device, text)
-        return _run(job, spec, Path(out), (index, number), address, progress)
+        return _run(job, spec, out, (index, number), address, progress)
 
 
 def check_outside(out: Path, data: Sequence[str]) -> None:
     """Raise UsageError if the output is in a folder of DATA: the next call would read it."""
     for name in data:
-        source = Path(name).expanduser()
+        source = expand_home(name)
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
             raise UsageError(
                 f"{out} is in {name}, which is DATA: the next call would read its files as data.\n"

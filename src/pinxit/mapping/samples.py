@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from pinxit import console
 from pinxit.data.atomic_write import open_atomically, remove_unfinished
+from pinxit.data.home_folder import expand_home
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.data.records import Record
@@ -143,7 +144,7 @@ def sample_shards(
             stack.enter_context(connect(address, device))
         here = "auto" if engine == "ray" else device  # workers may have devices that this one lacks
         spec = SampleSpec(
-            run.path.absolute(), hash_model(run), Path(out).absolute(),
+            run.path.absolute(), hash_model(run), expand_home(out).absolute(),
             num_images, shard_size, label, params, device,
         )  # fmt: skip
         model = _load_model(spec, here)
@@ -155,7 +156,7 @@ def sample_shards(
             _record(spec, written)
             computed += 1
     left = len(_record(spec))
-    return SampleResult(Path(out), num_images, spec.num_shards, computed, left)
+    return SampleResult(expand_home(out), num_images, spec.num_shards, computed, left)
 
 
 def _compute(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
 from pinxit.data.seeds import check_seed
-from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
+from pinxit.errors import UnusedOptionError, UsageError, did_you_mean, format_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,7 @@ GUIDED = (*TOKENS, "guidance", "best_of")
 
 INTEGERS = ("top_k", "best_of", "steps", "start")
 NUMBERS = ("temperature", "top_p", "guidance", "strength")
+NEVER_NONE = ("best_of", "start")
 MAX_STEPS = 1_000  # from noise to image: more change nothing that can be seen
 
 
@@ -104,6 +105,7 @@ class GenerationParams:
 
     def __post_init__(self) -> None:
         self._check_types()
+        self._check_lists()
         if isinstance(self.seed, Integral):  # of NumPy, too
             object.__setattr__(self, "seed", int(self.seed))
         for seed in (self.seed,) if isinstance(self.seed, int) else self.seed:
@@ -129,6 +131,8 @@ class GenerationParams:
             raise UsageError(f"strength must be between 0 and 1, not {self.strength}.")
         if self.start < 0:
             raise UsageError(f"start must be 0 or more, not {self.start}.")
+        if self.start > 0 and not isinstance(self.seed, int):
+            raise UsageError("start needs one seed: a seed for each image is that image's own.")
         if self.best_of < 1:
             raise UsageError(f"best_of must be at least 1, not {self.best_of}.")
         if self.reranker is not None and self.best_of < 2:
@@ -138,18 +142,50 @@ class GenerationParams:
         for names, kind in ((INTEGERS, Integral), (NUMBERS, Real)):
             for name in names:
                 value = getattr(self, name)
-                if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                if value is None and name not in NEVER_NONE:
+                    continue
+                if isinstance(value, bool) or not isinstance(value, kind):
                     what = "an integer" if kind is Integral else "a number"
-                    raise UsageError(f"{name} is {what}, not {value!r}.")
-        is_list = hasattr(self.seed, "__iter__") and not isinstance(self.seed, str)
-        seeds: Any = self.seed if is_list else (self.seed,)
-        if not all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
-            raise UsageError(f"seed is an integer, or one for each image, not {self.seed!r}.")
+                    raise UsageError(f"{name} is {what}, not {format_value(value)}.")
+        if self.reranker is not None and not hasattr(self.reranker, "caption_log_prob"):
+            raise UsageError(
+                f"a reranker is a captioning model, not {format_value(self.reranker)}."
+            )
+
+    def _check_lists(self) -> None:
+        """Make iterables tuples, lists of seeds aside. Raises UsageError for other values."""
+        seeds = _to_tuple(self.seed, Integral)
+        if seeds is None and (isinstance(self.seed, bool) or not isinstance(self.seed, Integral)):
+            raise UsageError(
+                f"seed is an integer, or one for each image, not {format_value(self.seed)}."
+            )
+        if seeds is not None and not isinstance(self.seed, list):
+            object.__setattr__(self, "seed", seeds)
+        if self.level_temperatures is not None:
+            levels = _to_tuple(self.level_temperatures, Real)
+            if levels is None:
+                raise UsageError(
+                    "level_temperatures are numbers, one for each level, "
+                    f"not {format_value(self.level_temperatures)}."
+                )
+            object.__setattr__(self, "level_temperatures", levels)
 
     def overrides(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, by name."""
         pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
         return {name: value for name, value, default in pairs if value != default}
+
+
+def _to_tuple(values: Any, kind: type) -> tuple[Any, ...] | None:
+    """Return an iterable of numbers of a kind as a tuple; None for anything else."""
+    if not hasattr(values, "__iter__") or isinstance(values, str):
+        return None
+    try:
+        items = tuple(values)
+    except TypeError:  # an array without axes
+        return None
+    is_valid = all(isinstance(item, kind) and not isinstance(item, bool) for item in items)
+    return items if is_valid else None
 
 
 def resolve_params(

@@ -8,28 +8,31 @@ import numpy as np
 import torch
 
 from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.inputs import check_images
 from pinxit.models.protocols import HasText
 from pinxit.runs import Run
-from pinxit.sampling.inputs import load_run_data, match_labels, select_rows
+from pinxit.sampling.inputs import load_run_data, match_labels
 
 NUM_IMAGES = 64
+_NONE = np.arange(0)  # no rows
 
 
 class Samples(NamedTuple):
     """Images that an export is compared on, and those that it is calibrated with."""
 
     compared: Batch  # of NUM_IMAGES rows; fewer images are repeated
-    calibration: Batch | None  # None: the images are random
+    calibration: Batch | None  # of other images, if there are two; None: the images are random
     description: str
     missing: str = ""  # why the run's data cannot be read
 
 
 def read_samples(run: Run, model: Any, images: Images | None) -> Samples:
-    """Return validation images of the run's data, test images without them, or of `images` all.
+    """Return images of the run's data, or of `images`: to compare validation, or else test images.
 
+    Calibration images are of the training split. Without such splits they are every other image.
     Where the run's data cannot be read, random images, and why. Raises UsageError for `images` of
     another size than the model takes, and for none.
     """
@@ -43,29 +46,40 @@ def read_samples(run: Run, model: Any, images: Images | None) -> Samples:
         raise UsageError("there are no images to compare on.")
     check_images(model.info, images[:1])
     images = match_labels(model, images)
-    compared = _rows_of(images, ("validation", "test", "all"))
-    return Samples(
-        _batch(compared), _batch(_rows_of(images, ("train", "all"))), _describe(compared)
+    compared, calibration = (
+        ImageRows(images, rows).evenly_spaced(NUM_IMAGES).load() for rows in divide_rows(images)
     )
+    return Samples(_batch(compared), _batch(calibration), _describe(compared, len(images)))
 
 
-def _rows_of(images: Images, splits: tuple[str, ...]) -> Images:
-    """Return evenly spaced images of the first split that has any."""
-    for split in splits:
-        try:
-            rows, _ = select_rows(images, split)
-        except UsageError:
-            continue
-        return rows.evenly_spaced(NUM_IMAGES).load()
-    raise UsageError("there are no images to compare on.")
+def divide_rows(images: Images) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to compare on and those to calibrate with: disjoint for two images or more.
+
+    Both are the only row of one image.
+    """
+    compared = next(filter(len, (_split_rows(images, s) for s in ("validation", "test"))), _NONE)
+    calibration = _split_rows(images, "train")
+    others = np.setdiff1d(np.arange(len(images)), np.concatenate([compared, calibration]))
+    compared = compared if len(compared) else others
+    calibration = calibration if len(calibration) else np.setdiff1d(others, compared)
+    if len(compared) and len(calibration):
+        return compared, calibration
+    rows = compared if len(compared) else calibration
+    return (rows, rows) if len(rows) == 1 else (rows[::2], rows[1::2])
+
+
+def _split_rows(images: Images, split: str) -> np.ndarray:
+    return _NONE if images.splits is None else images.split_indices(split)
 
 
 def _batch(images: Images) -> Batch:
     return images.batch(np.resize(np.arange(len(images)), NUM_IMAGES))
 
 
-def _describe(images: Images) -> str:
-    count = len(images)
+def _describe(compared: Images, num_images: int) -> str:
+    count = len(compared)
+    if num_images == 1:
+        return f"1 image, {NUM_IMAGES} times; the ranges of int8 are from it, too"
     repeated = "" if count == NUM_IMAGES else f" ({count} different ones)"
     return f"{NUM_IMAGES} images{repeated}"
 

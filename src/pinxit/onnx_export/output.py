@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinxit.data.home_folder import expand_home
 from pinxit.errors import UsageError
 from pinxit.runs import Run
 
@@ -70,7 +71,7 @@ def resolve_output(run: Run, out: str | Path | None, *, int8: bool) -> Output:
     """
     if out is None:
         return Output(run.path, is_folder=True, every_part=False, int8=int8)
-    path = Path(out)
+    path = expand_home(out)
     is_folder = path.is_dir() or str(out).endswith(("/", os.sep))
     if is_folder or (not path.suffix and not path.exists()):
         return Output(path, is_folder=True, every_part=True, int8=int8)

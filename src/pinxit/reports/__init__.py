@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.home_folder import expand_home
 from pinxit.errors import UsageError
 from pinxit.runs import Run
 
@@ -38,7 +39,7 @@ def report(
     from pinxit.reports.page import build_sections, render_page
 
     run = run if isinstance(run, Run) else Run(Path(run))
-    path = run.path / "report.html" if out is None else Path(out)
+    path = run.path / "report.html" if out is None else expand_home(out)
     if path.is_dir():
         raise UsageError(f"{path} is a folder. Name the file to write, e.g. {path}/report.html.")
     context = load_context(run, images, umap=umap, live=live)

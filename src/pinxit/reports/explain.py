@@ -9,6 +9,7 @@ from typing import Any
 
 from pinxit.console import StageProgress
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
@@ -66,7 +67,7 @@ def explain(
         from pinxit.reports.explain_page import render_explanation
 
         page = render_explanation(explanation)
-        path = run.path / PAGE if out is None else Path(out)
+        path = run.path / PAGE if out is None else expand_home(out)
         try:
             run.write(RECORD, record)
             write_atomically(path, page)
@@ -85,7 +86,7 @@ def check_arguments(
     """
     if not 0 < trial_minutes < float("inf"):
         raise UsageError(f"trial_minutes must be above 0, not {trial_minutes}.")
-    if out is not None and Path(out).is_dir():
+    if out is not None and expand_home(out).is_dir():
         raise UsageError(f"{out} is a folder. Name the file to write, e.g. {out}/explain.html.")
     run.check_weights()
     if curve and run.config["model"].get("beta") == 0:

@@ -19,6 +19,7 @@ from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import get_family, list_families
 from pinxit.models.abilities import ABILITIES, with_article
+from pinxit.models.inputs import check_images
 from pinxit.models.levels import require_posterior_density
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import explain_missing_data, read_explanation
@@ -57,6 +58,7 @@ def measure_run(
     model = run.load(resolve_device(device or "auto"))
     _require_latents(run, model)
     images = _load_images(run, data, stages.show)
+    check_images(model.info, images[:1])
     explainer = Explainer(model, images, stages, seed)
     explainer.warnings += _data_warnings(run, images, is_own=data is None)
     metrics, curves = measure_metrics(explainer), measure_curves(explainer)

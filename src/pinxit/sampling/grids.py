@@ -19,6 +19,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.contact_sheet import contact_sheet
 from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil, transcode_png
 from pinxit.data.fonts import load_font
+from pinxit.data.home_folder import expand_home
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
@@ -61,7 +62,7 @@ def with_heading(png: bytes, text: str) -> bytes:
 
 def save_sheet(png: bytes, path: str | Path) -> Path:
     """Write a PNG to a file, as `.png`, `.jpg` or `.webp`. Raises UsageError for another suffix."""
-    path = Path(path)
+    path = expand_home(path)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         known = " or ".join(IMAGE_SUFFIXES)
         raise UsageError(f"a sheet is saved as {known}, not '{path.suffix}': {path}")

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
+from pinxit.data.decode import UnreadableImage, decode
+from pinxit.data.decoding.conversion import parse_conversion
+from pinxit.data.encoding import encode_losslessly
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
-from pinxit.data.masks import Half, box_mask, half_mask, random_patch_mask, show_masked
-from pinxit.errors import UsageError
+from pinxit.data.masks import (
+    Half,
+    box_mask,
+    half_mask,
+    mask_from_image,
+    random_patch_mask,
+    show_masked,
+)
+from pinxit.errors import PinxitError, UsageError, describe_os_error, format_value
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanComplete
 from pinxit.nn.rng import mix_seed
+from pinxit.runs import Run
 
 if TYPE_CHECKING:
     from pinxit.data.masks import PixelMask
@@ -56,6 +72,60 @@ def choose_mask(
         return half_mask(images, half), half
     assert ratio is not None
     return random_patch_mask(images, ratio, model.patch_size, seed), str(ratio)
+
+
+def read_mask(run: Run, images: Images, mask: Any) -> PixelMask:
+    """Return the missing pixels of each image by a mask: a file, an array, or one image.
+
+    Missing is what is True, or white on the mask's own scale: a mask is no image of the set, so the
+    run's range, background and captions are not used for it. All but an array of bool is cropped or
+    padded and resized like the run's images. Raises UsageError for what is no mask.
+    """
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        return _check_bool_mask(images, mask)
+    content, options = _read_mask_content(mask), run.load_options
+    conversion = parse_conversion("auto", "white", options.resample)
+    shape = (images.height, images.width, images.channels)
+    try:
+        pixels = decode(lambda: content, *shape, options.fit, conversion)
+    except UnreadableImage as error:
+        raise UsageError(f"the mask cannot be read: {error}.") from None
+    return mask_from_image(images, Images(pixels[None]))
+
+
+def _check_bool_mask(images: Images, mask: np.ndarray) -> PixelMask:
+    """Return the mask of each image. Raises UsageError for another shape, and without a True."""
+    shape = images.pixels.shape[:3]
+    if mask.shape not in (shape, shape[1:]):
+        raise UsageError(f"the mask has shape {list(mask.shape)}, the images {list(shape)}.")
+    if not mask.any():
+        raise UsageError("the mask is all False; make it True where pixels are to complete.")
+    return np.broadcast_to(mask, shape).copy()
+
+
+def _read_mask_content(mask: Any) -> bytes | np.ndarray:
+    """Return what a mask is decoded from: the bytes of a file, or an array."""
+    if isinstance(mask, Image.Image):
+        return encode_losslessly(mask)
+    if isinstance(mask, str | Path):
+        file = expand_home(mask)
+        if not file.is_file():
+            raise UsageError(f"there is no mask file {mask}.")
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise PinxitError(describe_os_error(error)) from None
+    array = mask.numpy() if isinstance(mask, Images) else mask
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"a mask is a file, an array or an image, not {format_value(mask)}.")
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (1, 3, 4))
+    if not is_image or array.dtype.kind not in "uif":
+        raise UsageError(
+            "a mask is one image [height, width(, 3)], or an array of bool, "
+            f"not {array.dtype} {list(array.shape)}."
+        )
+    return array
 
 
 def comparison_columns(images: Images, mask: PixelMask, completions: Sequence[Images]) -> Columns:

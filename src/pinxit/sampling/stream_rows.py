@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,13 +10,13 @@ import numpy as np
 
 from pinxit.data.image_rows import MAX_BATCH_IMAGES, ImageRows
 from pinxit.data.image_stream import ImageStream
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import UsageError
 
 
 @dataclass(frozen=True)
 class StreamRows:
-    """The images of a split of a stream, or of `all`.
+    """The images of a split of a stream, or of `all`; or some of them.
 
     As `ImageRows` of images in memory, but in the order of the shards. Images that cannot be read
     are reported and left out.
@@ -24,20 +25,26 @@ class StreamRows:
     images: Images  # the sample
     stream: ImageStream
     split: str
+    numbers: np.ndarray | None = None  # of the selected images in the split; None: all
 
     def __len__(self) -> int:
-        return self.stream.count(self.split)
+        return self.stream.count(self.split) if self.numbers is None else len(self.numbers)
+
+    def evenly_spaced(self, max_images: int | None) -> StreamRows:
+        """Select at most `max_images` of all images, evenly spaced; None selects all."""
+        if max_images is None or len(self) <= max_images:
+            return self
+        numbers = np.arange(len(self)) if self.numbers is None else self.numbers
+        chosen = numbers[evenly_spaced_indices(len(numbers), max_images)]
+        return dataclasses.replace(self, numbers=chosen)
 
     def batches(self, max_images: int = MAX_BATCH_IMAGES) -> Iterator[Images]:
         """Yield the images in order, at most `max_images` at a time."""
-        for _, batch in self.number_batches(slice(0, len(self)), max_images):
-            yield batch
-
-    def number_batches(
-        self, selected: slice, max_images: int
-    ) -> Iterator[tuple[np.ndarray, Images]]:
-        """Yield batches of a range of the images, with the number that each has in the split."""
-        yield from self.stream.batches(self.split, max_images, selected.start, selected.stop)
+        for numbers, batch in self.stream.batches(self.split, max_images):
+            if self.numbers is None:
+                yield batch
+            elif len(rows := np.flatnonzero(np.isin(numbers, self.numbers))):
+                yield batch.take(rows)
 
 
 def all_rows(rows: ImageRows, split: str) -> ImageRows | StreamRows:

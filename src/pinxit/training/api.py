@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
 from pinxit.data.atomic_write import remove_unfinished
+from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, check_no_options, make_load_options
 from pinxit.models import family_of
@@ -141,7 +142,7 @@ def train(
     """
     with explain_lost_process(lambda: "Start the same command again."):
         return _train(
-            model, images, out, load, settings,
+            model, images, expand_home(out) if out else out, load, settings,
             overwrite=overwrite, resume_or_start=resume_or_start, dry_run=dry_run, quiet=quiet,
             watch_port=watch_port,
             command=command,

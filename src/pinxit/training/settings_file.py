@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import is_first_process
+from pinxit.data.home_folder import expand_home
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import PinxitError, UsageError, describe_os_error, did_you_mean
 from pinxit.models import get_family, list_families
@@ -97,7 +98,7 @@ def read_settings(path: str | Path, family: str | None = None) -> SettingsFile:
     Raises UsageError with the line for what is no TOML, for an unknown key, with the near one, and
     for a value of another type.
     """
-    path = Path(path)
+    path = expand_home(path)
     text = _read(path)
     content, lines = _parse(path, text), _find_lines(text)
     entries = list(_flatten(path, content, lines))
@@ -291,7 +292,7 @@ def save_settings(path: str | Path, text: str, *, overwrite: bool = False) -> No
     """
     from pinxit.data.atomic_write import write_atomically
 
-    path = Path(path)
+    path = expand_home(path)
     if not is_first_process():
         return
     try:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pinxit.data.home_folder import expand_home
 from pinxit.errors import UsageError
 
 MAX_FILES = 1_000_000  # that braces may name
@@ -29,7 +30,7 @@ def find_matches(data: str) -> tuple[Path, list[Path]]:
     Raises UsageError if there is none, and for a file that braces name and that is missing.
     """
     files: set[Path] = set()
-    for name in expand_braces(str(Path(data).expanduser())):
+    for name in expand_braces(str(expand_home(data))):
         found = glob.glob(name) if glob.has_magic(name) else [name]  # noqa: PTH207 (a whole path)
         files.update(
             path for path in map(Path, found) if path.is_file() or not glob.has_magic(name)

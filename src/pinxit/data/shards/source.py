@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pinxit.data.home_folder import expand_home
 from pinxit.data.records import Listed, Source, hash_files
 from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
 from pinxit.data.shards.manifest import check_complete, read_manifest
@@ -31,7 +32,7 @@ def open_shards(
     Beside image files, shards may hold other data, such as embeddings: then None. `hash_linked`
     returns a hash of the files that the shards name, "" for none.
     """
-    path = Path(data).expanduser()
+    path = expand_home(data)
     if path.is_dir():
         root, shards = path, find_shards(path, suffix)
         if not shards or has_images(path):

@@ -27,6 +27,7 @@ from pinxit.data.atomic_write import remove_unfinished
 from pinxit.data.cache import cache_key
 from pinxit.data.decode import UnreadableImage, read_size
 from pinxit.data.decoding.opening import ignore_pillow_warnings
+from pinxit.data.home_folder import expand_home
 from pinxit.data.listing import Listing, list_source
 from pinxit.data.records import Record, Source
 from pinxit.data.shape_choice import describe_unreadable
@@ -68,7 +69,7 @@ def shard(
         raise UsageError(f"shards are written to a folder of this machine, not to {out}.")
     if per_shard < 1 or (workers is not None and workers < 1):
         raise UsageError("per_shard and workers are numbers of 1 or more.")
-    folder, source = Path(out).expanduser(), open_source(data)
+    folder, source = expand_home(out), open_source(data)
     listing = _list_images(source)
     key = cache_key(source.compute_key())
     planned = Manifest(source.name, key, per_shard, len(listing.records), has_groups=False)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pinxit.data.formats import describe_unsupported
+from pinxit.data.home_folder import expand_home
 from pinxit.data.records import Source, SourceType
 from pinxit.data.sources.files import image_files
 from pinxit.errors import UsageError, did_you_mean
@@ -39,12 +40,19 @@ def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> So
         if len(data) != 1:
             return image_files([Path(item) for item in data])
         data = data[0]
-    # a Path is never a name: `Path("mnist")` is the folder
-    text = str(data) if isinstance(data, str) or data.is_absolute() else f"./{data}"
+    text = name_source(data)
     for source_type in list_source_types():
         if (source := source_type.open(text, seed)) is not None:
             return _note_hidden_path(source, text) if source_type.match_order == 0 else source
     raise UsageError(_describe_unknown(text))
+
+
+def name_source(data: str | Path) -> str:
+    """Return what a source is opened by. A Path is never a name: `Path("mnist")` is `./mnist`."""
+    if isinstance(data, str):
+        return data
+    path = expand_home(data)
+    return str(path) if path.is_absolute() else f"./{path}"
 
 
 def _note_hidden_path(source: Source, name: str) -> Source:
@@ -60,7 +68,7 @@ def _note_hidden_path(source: Source, name: str) -> Source:
 
 
 def _describe_unknown(text: str) -> str:
-    if Path(text).expanduser().exists():
+    if expand_home(text).exists():
         if reason := describe_unsupported(text):
             return f"{text}: {reason}."
         return f"{text} is not an image and contains none that pinxit reads. See: pinxit sources"

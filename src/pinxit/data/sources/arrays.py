@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pinxit.data.home_folder import expand_home
 from pinxit.data.imagefolder.tables import normalize_column
 from pinxit.data.records import Note, Record, Source, SourceType, hash_files
 from pinxit.data.shards.files import splits_of_shards
@@ -22,7 +23,7 @@ LABEL_KEYS = ("labels", "label", "y", "targets", "target")
 
 
 def open_array_file(data: str, seed: int) -> Source | None:
-    path = Path(data).expanduser()
+    path = expand_home(data)
     if path.suffix.lower() not in (".npz", ".npy") or not path.is_file():
         return None
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pinxit.data.formats import READABLE, SUFFIXES, describe_unsupported
+from pinxit.data.home_folder import expand_home
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.errors import UsageError
 
 
 def open_file(data: str, seed: int) -> Source | None:
-    path = Path(data).expanduser()
+    path = expand_home(data)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return image_files([path])
     return None
@@ -19,7 +20,7 @@ def open_file(data: str, seed: int) -> Source | None:
 
 def image_files(paths: Sequence[Path]) -> Source:
     """Return the source of these files. Raises UsageError if one is missing or not an image."""
-    paths = [path.expanduser() for path in paths]
+    paths = [expand_home(path) for path in paths]
     for path in paths:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; a folder must be the only DATA.")

@@ -15,6 +15,7 @@ from pathlib import Path
 from pinxit.console import pluralize
 from pinxit.data.captions import separate_first
 from pinxit.data.formats import READABLE
+from pinxit.data.home_folder import expand_home
 from pinxit.data.imagefolder.descriptions import Description, Descriptions
 from pinxit.data.imagefolder.image_index import ImageIndex
 from pinxit.data.imagefolder.levels import find_levels
@@ -25,7 +26,7 @@ from pinxit.errors import UsageError
 
 
 def open_folder(data: str, seed: int) -> Source | None:
-    root = Path(data).expanduser()
+    root = expand_home(data)
     if not root.is_dir():
         return None
 

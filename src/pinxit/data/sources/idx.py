@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pinxit.data.home_folder import expand_home
 from pinxit.data.records import Note, Record, Source, SourceType, hash_files
 from pinxit.data.shards.files import list_beside, splits_of_shards
 from pinxit.errors import PinxitError
@@ -22,7 +23,7 @@ UINT8 = 8  # type code of unsigned bytes
 
 
 def open_idx_folder(data: str, seed: int) -> Source | None:
-    root = Path(data).expanduser()
+    root = expand_home(data)
     return idx_folder(data, root) if has_idx_files(root) else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pinxit.data.home_folder import expand_home
 from pinxit.data.records import Source, SourceType
 from pinxit.data.sources import list_source_types, open_source
 from pinxit.data.sources.hub import hub_source
@@ -55,7 +56,7 @@ NAMED_SETS = {
 def data_folder() -> Path | None:
     """`$PINXIT_DATA`: the folder of downloaded datasets."""
     folder = os.environ.get("PINXIT_DATA")
-    return Path(folder).expanduser() if folder else None
+    return expand_home(folder) if folder else None
 
 
 def list_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.decode import UnreadableImage
+from pinxit.data.home_folder import expand_home
 from pinxit.data.records import Listed, Note, Record, Source, SourceType, hash_files
 from pinxit.data.shards.files import find_shards, splits_of_shards
 from pinxit.data.shards.rows import RowReader
@@ -29,7 +30,7 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 
 
 def open_parquet(data: str, seed: int) -> Source | None:
-    if _is_beside_shards(Path(data).expanduser()):
+    if _is_beside_shards(expand_home(data)):
         return None
     source = open_shards(data, ".parquet", _list_all, read_shard, hash_linked=_hash_linked)
     if source is not None:

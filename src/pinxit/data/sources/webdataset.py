@@ -15,6 +15,7 @@ from typing import Any
 
 from pinxit.data.captions import merge_captions, parse_caption_lines, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
+from pinxit.data.home_folder import expand_home
 from pinxit.data.imagefolder.levels import find_levels
 from pinxit.data.imagefolder.listing import CAPTION_SUFFIXES
 from pinxit.data.imagefolder.tables import decode_text, normalize_column
@@ -35,7 +36,7 @@ _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def open_webdataset(data: str, seed: int) -> Source | None:
-    path = Path(data).expanduser()
+    path = expand_home(data)
     if path.is_file() and path.name.lower().endswith(_COMPRESSED):
         raise UsageError(f"{data}: compressed shards are not supported; run gunzip first.")
     return open_shards(data, ".tar", _list_records, read_shard, counts_files=True)
