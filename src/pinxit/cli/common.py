@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from pinxit import console
 from pinxit.cli.options import Only
 from pinxit.console import pluralize as pluralize
+from pinxit.data.slugs import data_slug as data_slug
+from pinxit.data.slugs import slug as slug
 from pinxit.data.split_names import SplitOrAll as SplitOrAll
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.generation import TOKENS, GenerationParams
@@ -219,19 +220,6 @@ def print_result(path: Path, as_json: bool = False, *, summary: str = "", **fact
 def shell_join(*args: str | Path) -> str:
     """Join arguments to a command line that can be pasted into a shell."""
     return shlex.join(map(str, args))
-
-
-def data_slug(data: Sequence[str], split: str | None = None, default: str = "test") -> str:
-    """Return DATA and the split as part of a file name."""
-    if not data:
-        return split or default
-    name = slug(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
-    return f"{name}-{split}" if split else name
-
-
-def slug(text: str) -> str:
-    """Return any text as part of a file name."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
 
 
 def image_names(images: Images) -> list[str]:
