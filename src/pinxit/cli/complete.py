@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ from pinxit.cli.common import (
     write_or_raise,
     write_sheet,
 )
-from pinxit.cli.file_names import params_suffix
+from pinxit.cli.file_names import names_slug, params_suffix
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
@@ -115,21 +116,20 @@ def complete(
     )
 
     images = load_images_for(model, run, data, split, quiet, num_images)
-    name = f"complete-{data_slug(data, split)}-n{len(images)}"
-    name += params_suffix(params)
+    name = partial(_complete_name, data, split, len(images), params)
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
-        path = path or run / f"{name}-compare-{slug(compare)}.png"
+        path = path or run / f"{name(f'compare-{slug(compare)}')}.png"
         print_result(write_sheet(path, columns_with_titles(columns)), json, ratios=compare)
         return
     if mask is not None:
-        missing, removed = _read_mask(run, mask, images, quiet), slug(mask.stem)
+        missing = _read_mask(run, mask, images, quiet)
+        removed = _mask_slug(mask)
     else:
         assert isinstance(params.seed, int)
         missing, removed = choose_mask(model, images, half, ratio, box, params.seed)
     completed = complete_n_times(model, images, missing, params, completions)
-    name += f"-{removed}" + (f"-x{completions}" if completions > 1 else "")
-    path = path or run / f"{name}{'-only' if only_completions else ''}.png"
+    path = path or run / f"{name(removed, completions, only_completions)}.png"
     if only_completions or path.suffix.lower() == ".npy":
         from pinxit.data.images import Images
 
@@ -139,6 +139,25 @@ def complete(
     share = float(missing.mean())
     summary = f"{pluralize(len(images), 'image')}, {share:.0%} of the pixels missing"
     print_result(path, json, summary=summary, num_images=len(images), missing=share)
+
+
+def _complete_name(
+    data: Sequence[str],
+    split: str | None,
+    num_images: int,
+    params: GenerationParams,
+    removed: str,
+    completions: int = 1,
+    only_completions: bool = False,
+) -> str:
+    """Return the default name of the file, without its suffix; `removed` describes the mask."""
+    name = f"complete-{data_slug(data, split)}-n{num_images}{params_suffix(params)}-{removed}"
+    name += f"-x{completions}" if completions > 1 else ""
+    return name + ("-only" if only_completions else "")
+
+
+def _mask_slug(mask: Path) -> str:
+    return f"mask-{names_slug([str(mask)])}"
 
 
 def _check_comparison(completions: int, only_completions: bool, path: Path | None) -> None:

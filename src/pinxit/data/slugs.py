@@ -30,7 +30,7 @@ def other_data_slug(source: str) -> str:
 
 def short_hash(texts: Sequence[str]) -> str:
     """Return a few characters that differ between texts."""
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def slug(text: str) -> str:
