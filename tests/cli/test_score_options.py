@@ -20,6 +20,7 @@ CONFIGS = {
     if "score" in get_family(name).ABILITIES
 } | {
     "vae": pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1),
+    "flow": pinxit.Flow(width=16, depth=1, heads=1),
     "igpt": pinxit.IGPT(palette_size=4, **SMALL),
     "igpt-sampled": pinxit.IGPT(palette="binary", binarize="dynamic", **SMALL),
 }
@@ -46,9 +47,9 @@ def test_each_option_of_score_changes_the_scores_or_is_refused(
     known = set(inspect.signature(pinxit.Run.score).parameters) - {"self", "images", "split"}
     assert known == set(OPTIONS)
     words = [f"--{option}", OPTIONS[option], "--out"]
-    plain = {row["name"]: row["log_likelihood"] for row in run.score(split="all")}
+    plain = {row["name"]: row["log_likelihood"] for row in run.score()}
     try:
-        rows = run.score(split="all", **{option: OPTIONS[option]})
+        rows = run.score(**{option: OPTIONS[option]})
     except UsageError:
         error = fail("score", run.path, *words, tmp_path / "s.csv")
         assert error.startswith(f"--{option} is of ")
@@ -59,7 +60,7 @@ def test_each_option_of_score_changes_the_scores_or_is_refused(
         return
     changed = {row["name"]: row["log_likelihood"] for row in rows}
     assert changed != plain
-    run_pinxit("map", "score", run.path, *words, tmp_path / "map")
+    run_pinxit("map", "score", run.path, "--split", "test", *words, tmp_path / "map")
     table = pq.read_table(tmp_path / "map").to_pydict()
     mapped = dict(zip(table["name"], table["log_likelihood"], strict=True))
     assert mapped == pytest.approx(changed, abs=1e-3)

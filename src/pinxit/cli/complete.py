@@ -15,7 +15,7 @@ from pinxit.cli.common import (
     Data,
     Flag,
     Json,
-    NumImages,
+    NumOfData,
     Out,
     Quiet,
     RunFolder,
@@ -52,7 +52,7 @@ def complete(
     run: RunFolder,
     data: Data = (),
     split: SplitOrAll | None = None,
-    num_images: NumImages = 8,
+    num_images: NumOfData = None,
     half: Half | None = None,
     ratio: float | None = None,
     box: Box = None,
@@ -79,7 +79,8 @@ def complete(
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
-        num_images: number of images, evenly spaced over all
+        num_images: number of images, evenly spaced over all (default: all image files that are
+            named, 8 of other images)
         half: remove this half
         ratio: remove this fraction of the patches, chosen by --seed, for example 0.75
         box: remove a box, in pixels
@@ -95,7 +96,7 @@ def complete(
         quiet: print no progress and no notes
         json: print the path and the share of missing pixels as JSON
     """
-    check_at_least(1, num_images, "--num-images")
+    check_at_least(1, 1 if num_images is None else num_images, "--num-images")
     check_at_least(1, completions, "--completions")
     choices = {"half": half, "ratio": ratio, "box": box, "mask": mask, "compare": compare}
     given = [f"--{name}" for name, value in choices.items() if value is not None]
@@ -115,7 +116,7 @@ def complete(
         parse_mask_ratios,
     )
 
-    images = load_images_for(model, run, data, split, quiet, num_images)
+    images = load_images_for(model, run, data, split, quiet, num_images, default=8)
     name = partial(_complete_name, data, split, len(images), params)
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
