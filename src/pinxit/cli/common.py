@@ -157,7 +157,9 @@ def choose_count(
     Without `--num-images` it is the default, and images beyond that are left out with a note.
     """
     if num_images is None and default is not None and default < len(rows) and not quiet:
-        console.echo(f"{default:,} of {len(rows):,} images; -n chooses more")
+        is_stream = rows.images.stream is not None  # the rows are a sample of it
+        total = "the images of a stream" if is_stream else f"{len(rows):,} images"
+        console.echo(f"{default:,} of {total}; -n chooses more")
     return default if num_images is None else num_images
 
 
