@@ -246,7 +246,9 @@ class Run:
         file. Raises PinxitError if the file is damaged.
         """
         file = self.path / evaluation_file(split)
-        record = read_evaluation_record(file) if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        record = read_evaluation_record(file)
         return record if self.is_on_own_data(record.get("protocol") or {}) else {}
 
     def is_on_own_data(self, protocol: Mapping[str, Any]) -> bool:
