@@ -9,9 +9,11 @@
     latents/           the posterior of some images at up to 12 steps
     examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one,
-                       evaluation-PRIOR.json of samples of a prior fitted afterwards
+                       evaluation-PRIOR.json of samples of a prior fitted afterwards,
+                       evaluation-DATA.json on images that are not the run's own
     report.html, README.md
-    explain.html       why its samples are blurry; the numbers are in explain.json
+    explain.html       why its samples are blurry; the numbers are in explain.json;
+                       explain-DATA.html and .json on images that are not the run's own
     explain/           short trainings of `pinxit explain --curve` and `--try`
     exchange.json      what a server of the run answered to the lecture's program
     prior-mixture.safetensors, prior-realnvp.safetensors
@@ -37,6 +39,7 @@ from weakref import WeakKeyDictionary
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.slugs import other_data_slug
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError, UsageError, find_closest
 from pinxit.models import get_family
@@ -239,10 +242,31 @@ class Run:
     def evaluation(self, split: str = "test") -> EvaluationRecord:
         """Return what was measured on a split; empty before `pinxit evaluate --split`.
 
-        Raises PinxitError if the file is damaged.
+        Of the run's own data: earlier versions wrote what was measured on other data to the same
+        file. Raises PinxitError if the file is damaged.
         """
         file = self.path / evaluation_file(split)
-        return read_evaluation_record(file) if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        record = read_evaluation_record(file)
+        return record if self.is_on_own_data(record.get("protocol") or {}) else {}
+
+    def is_on_own_data(self, protocol: Mapping[str, Any]) -> bool:
+        """Return whether a protocol is of the run's own data, which may have changed since.
+
+        True if it does not say, as those of the first versions.
+        """
+        fingerprint, source = protocol.get("fingerprint"), protocol.get("data")
+        if fingerprint is None:
+            return True
+        own = self.config.get("data") or {}
+        is_own_name = bool(source) and source == own.get("source")
+        return own.get("fingerprint") in (None, fingerprint) or is_own_name
+
+    def other_data(self, images: Images) -> str:
+        """Return DATA as part of a file name if images are not the run's own, else ""."""
+        own = (self.config.get("data") or {}).get("fingerprint")
+        return "" if own in (None, images.fingerprint) else other_data_slug(images.source)
 
     def write(self, name: str, content: bytes | str | Mapping[str, Any]) -> Path:
         """Write a file of the run atomically; a dict is written as JSON."""
@@ -287,13 +311,14 @@ def suggest_run(path: Path, root: Path = Path("runs")) -> str:
     return ""
 
 
-def evaluation_file(split: str = "test", prior: str = "own") -> str:
+def evaluation_file(split: str = "test", prior: str = "own", other_data: str = "") -> str:
     """Return the name of the file of a run that holds what was measured on a split.
 
-    Samples of a `prior` that was fitted afterwards have a file of their own.
+    Samples of a `prior` that was fitted afterwards have a file of their own, and so have images
+    that are not the run's own: see `Run.other_data`.
     """
-    parts = ([] if split == "test" else [split]) + ([] if prior == "own" else [prior])
-    return "-".join(["evaluation", *parts]) + ".json"
+    parts = [other_data, "" if split == "test" else split, "" if prior == "own" else prior]
+    return "-".join(["evaluation", *filter(None, parts)]) + ".json"
 
 
 def load(run: str | Path, device: str = "cpu") -> Any:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pinxit.cli.complete import _complete_name, _mask_slug
 from pinxit.cli.draw import _draw_name, _edit_name
 from pinxit.cli.file_names import params_suffix
+from pinxit.cli.latents import _interpolate_name, _traverse_name
 from pinxit.cli.sample import _sample_name
 from pinxit.models.generation import GenerationParams
 
@@ -46,6 +49,51 @@ def test_two_calls_with_other_arguments_write_other_files(command, data):
     assert all(len(name.encode()) < 250 for name in names)
 
 
+IMAGE = st.sampled_from(["3", "17", "3.png", "a/3.png", "b/3.png", "3.jpg", "a-b", "a b", "texts"])
+PAIR = st.tuples(TEXT, TEXT) | st.tuples(st.text(max_size=60), st.text(max_size=60))
+STEPS = st.integers(8, 12)
+# images, seeds and texts: one of them, and seeds beside texts
+ENDS = st.one_of(
+    st.tuples(st.tuples(IMAGE, IMAGE), st.none(), st.none(), st.none()),
+    st.tuples(st.just(()), st.tuples(st.integers(0, 2), st.integers(0, 2)), st.none(), st.none()),
+    st.tuples(st.just(()), st.none() | st.tuples(st.integers(0, 2), st.just(0)), PAIR, LANGUAGE),
+)
+REMOVED = st.one_of(
+    st.sampled_from(["left", "0.5", "box-1-2-3-4", "compare-75-85"]),
+    st.sampled_from(["left", "m.png", "a/m.png", "b/m.png", "m.jpg", "x1"]).map(
+        lambda name: _mask_slug(Path(name))
+    ),
+)
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("command", ["interpolate", "traverse", "complete"])
+def test_two_calls_with_other_pixels_write_other_files(command, data):
+    path, along = st.sampled_from(["spherical", "linear"]), [None, "latents", "directions"]
+    split = st.sampled_from([None, "test", "validation"])
+    kinds = {
+        "interpolate": (
+            lambda ends, *more: _interpolate_name(*ends, *more),
+            (ENDS, STEPS, path),
+        ),
+        "traverse": (
+            _traverse_name,
+            (st.integers(1, 3), st.none() | IMAGE, STEPS, st.sampled_from(along)),
+        ),
+        "complete": (
+            lambda *call: _complete_name((), *call),
+            (split, NUM_IMAGES, PARAMS, REMOVED, st.integers(1, 3), st.booleans()),
+        ),
+    }
+    function, arguments = kinds[command]
+    calls = [data.draw(st.tuples(*arguments)) for _ in range(2)]
+    names = [function(*call) for call in calls]
+    if command == "complete":  # no split is the test split
+        calls = [(call[0] or "test", *call[1:]) for call in calls]
+    assert (names[0] == names[1]) == (calls[0] == calls[1])
+    assert all(len(name.encode()) < 250 and "/" not in name for name in names)
+
+
 def test_each_option_of_generation_changes_the_name():
     changes = {
         "seed": 1, "temperature": 0.5, "level_temperatures": (0.5,), "top_k": 3, "top_p": 0.5,
@@ -64,3 +112,5 @@ def test_the_names_of_calls_without_options_are_short():
     edit = _edit_name("photos/circle.png", "make the circle green", 1, None, params)
     assert edit == "edit-circle-make-the-circle-green"
     assert _sample_name(64, None, params) == "sample-seed0-n64"
+    assert _interpolate_name(("3", "17"), None, None, None, 10, "spherical") == "interpolate-3-17"
+    assert _traverse_name(8, "3", 11, None) == "traverse-8-image-3"

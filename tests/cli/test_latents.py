@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -26,10 +27,11 @@ from tests.builders import blobs, make_run
 def test_interpolate_between_images_and_seeds(folder, run_pinxit):
     run = folder / "run"
     images = folder / "0.png", folder / "1.png"
-    assert run_pinxit("interpolate", run, *images)[-1].endswith("0-1.png")
-    assert run_pinxit("interpolate", run, images[0], images[0])[-1].endswith("0-0.png")
+    for ends, name in ((images, "0-1"), ((images[0], images[0]), "0-0")):
+        file = Path(run_pinxit("interpolate", run, *ends)[-1])
+        assert re.fullmatch(rf"interpolate-{name}-[0-9a-f]{{8}}\.png", file.name)
     path = run_pinxit("interpolate", run, "--seeds", 0, 1, "--steps", 6, "--gif")[-1]
-    assert path == str(run / "interpolate-seeds-0-1.gif")
+    assert path == str(run / "interpolate-seeds-0-1-steps6.gif")
     assert Image.open(path).n_frames == 10
     path = run_pinxit("interpolate", run, "--seeds", 0, 1, "--path", "linear")[-1]
     assert path.endswith("interpolate-seeds-0-1-linear.png")
@@ -50,6 +52,7 @@ def test_interpolate_between_images_and_seeds(folder, run_pinxit):
         (["--seeds", "0", "1", "--language", "en"], "is that of --texts"),
         (["{}/0.png", "{}/1.png", "--language", "en"], "is that of --texts"),
         (["--texts", "a", "b"], "a vae run cannot"),
+        (["--seeds", "0", "1", "--gif", "-o", "x.png"], "--gif writes a .gif: --out FILE.gif"),
     ],
 )
 def test_interpolate_refuses_invalid_options(folder, fail, words, text):
@@ -82,7 +85,7 @@ def test_traverse_takes_the_most_active_latents(folder, run_pinxit, fail):
     assert path.endswith("traverse-3.png")
     words = ["--latents", 2, "--image", folder / "1.png", "--json"]
     record = json.loads("\n".join(run_pinxit("traverse", folder / "labelled", *words)))
-    assert record["path"].endswith("traverse-2-1.png")
+    assert re.search(r"traverse-2-image-1-[0-9a-f]{8}\.png$", record["path"])
     assert len(record["latents"]) == 2
     assert record["latents"][0]["kl"] >= record["latents"][1]["kl"]
     assert "has 4 latents" in fail("traverse", folder / "run")  # the default is 8

@@ -99,21 +99,24 @@ class DescribeMethods(LoadedRun):
         images: AnyImages | None = None,
         *,
         split: SplitOrAll | None = None,
-        samples: int = 1,
-        seed: int = 0,
+        samples: int | None = None,
+        seed: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return name, label and log-likelihood in nats of each image, the most unusual first.
 
-        `samples` is the number of importance samples per image; 1 gives the ELBO.
+        `samples` is the number of importance samples per image; 1, the default, gives the ELBO. An
+        exact likelihood has none, and by `seed` it differs only where pixels are sampled.
         `pandas.DataFrame(run.score())` is a table of it.
         """
-        from pinxit.sampling.scores import score_images, score_rows
+        from pinxit.sampling.scores import check_score_options, score_images, score_rows
         from pinxit.sampling.stream_rows import all_rows
         from pinxit.sampling.stream_scores import StreamScores
 
-        check_count("samples", samples)
-        check_seed(seed)
+        check_count("samples", samples, optional=True)
+        check_seed(0 if seed is None else seed)
         model = self.require("score")
+        check_score_options(model, samples, seed)
+        samples, seed = samples or 1, seed or 0
         rows = self.read_rows(model, images, split)
         if rows.images.stream is not None:
             streamed = all_rows(rows, split or ("test" if images is None else "all"))

@@ -50,6 +50,8 @@ class Run(GenerateMethods, DescribeMethods):
     ) -> Evaluation:
         """Measure the run on images that it was not trained on, and write evaluation.json.
 
+        Of data that are not the run's own evaluation-DATA.json, which is printed.
+
         `changes` are fields of `EvalOptions` (`split`, `iw_samples`, `distances`, ...) and of
         `GenerationParams`. Raises UsageError for any other name.
         """

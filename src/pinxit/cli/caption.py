@@ -10,11 +10,12 @@ from pinxit import console
 from pinxit.cli.common import (
     Data,
     Json,
-    NumImages,
+    NumOfData,
     Quiet,
     RunFolder,
     SplitOrAll,
     check_at_least,
+    choose_count,
     load_model,
     load_rows_for,
     shell_join,
@@ -34,7 +35,7 @@ def caption(
     run: RunFolder,
     data: Data = (),
     split: SplitOrAll | None = None,
-    num_images: NumImages = 8,
+    num_images: NumOfData = None,
     language: str | None = None,
     num_captions: int = 1,
     num_beams: int | None = None,
@@ -57,7 +58,8 @@ def caption(
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
-        num_images: number of images, evenly spaced over all
+        num_images: number of images, evenly spaced over all (default: all of DATA, 8 of the run's
+            own data)
         language: language of the captions (default: English, or else the model's first)
         num_captions: number of captions of each image, the most likely first
         num_beams: beam width of beam search (default: 4, or --num-captions if that is more)
@@ -73,7 +75,7 @@ def caption(
         quiet: print no progress and no notes
         json: print JSON
     """
-    check_at_least(1, num_images, "--num-images")
+    check_at_least(1, 1 if num_images is None else num_images, "--num-images")
     check_at_least(1, num_captions, "--num-captions")
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p need --temperature: beam search does not sample.")
@@ -86,6 +88,7 @@ def caption(
 
     language = language or model.text_tokenizer.default_language
     images = load_rows_for(model, run, data, split, quiet)
+    num_images = choose_count(images, num_images, None if data else 8, quiet)
     images = select_captioned(images, split or ("all" if data else "test"), num_images)
     options = {
         "language": language,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from pinxit import console
 from pinxit.cli.options import Only
 from pinxit.console import pluralize as pluralize
+from pinxit.data.slugs import data_slug as data_slug
+from pinxit.data.slugs import slug as slug
 from pinxit.data.split_names import SplitOrAll as SplitOrAll
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.generation import TOKENS, GenerationParams
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
 Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 NumImages = Annotated[int, arg(aliases=("-n",))]
+NumOfData = Annotated[int | None, arg(aliases=("-n",))]  # None: all, or as many as suit the command
 Out = Annotated[Path | None, arg(aliases=("-o",))]
 Flag = Annotated[bool, FlagCreatePairsOff]  # off by default, without a --no-... flag
 # options of generation of a model without a text: best_of needs one
@@ -58,15 +60,18 @@ def load_images_for(
     split: SplitOrAll | None = None,
     quiet: bool = False,
     num_images: int | None = None,
+    default: int | None = None,
 ) -> Images:
     """Return `num_images` of the images of `load_rows_for`, evenly spaced, in memory.
 
-    Their labels have the numbers that the model gives them.
+    Without a number: all image files that are named, the default of other images. Their labels have
+    the numbers that the model gives them.
     """
     from pinxit.sampling.inputs import match_labels
 
-    rows = load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images)
-    return match_labels(model, rows.load())
+    rows = load_rows_for(model, run, data, split, quiet)
+    count = choose_count(rows, num_images, None if are_image_files(data) else default, quiet)
+    return match_labels(model, rows.evenly_spaced(count).load())
 
 
 def load_rows_for(
@@ -144,6 +149,29 @@ def _report_conversion(run: Path, files: Sequence[Path]) -> None:
             console.echo(f"{file.name} is {format_size(file_size)}; read as {', '.join(changes)}.")
 
 
+def choose_count(
+    rows: ImageRows, num_images: int | None, default: int | None, quiet: bool
+) -> int | None:
+    """Return how many images a command works on, at most; None for all.
+
+    Without `--num-images` it is the default, and images beyond that are left out with a note.
+    """
+    if num_images is None and default is not None and default < len(rows) and not quiet:
+        is_stream = rows.images.stream is not None  # the rows are a sample of it
+        total = "the images of a stream" if is_stream else f"{len(rows):,} images"
+        console.echo(f"{default:,} of {total}; -n chooses more")
+    return default if num_images is None else num_images
+
+
+def are_image_files(data: Sequence[str]) -> bool:
+    """Return whether DATA are image files, named one by one."""
+    from pinxit.data.formats import SUFFIXES
+
+    return bool(data) and all(
+        Path(name).suffix.lower() in SUFFIXES and Path(name).is_file() for name in data
+    )
+
+
 # -- checks ----------------------------------------------------------------------------------------
 
 
@@ -219,19 +247,6 @@ def print_result(path: Path, as_json: bool = False, *, summary: str = "", **fact
 def shell_join(*args: str | Path) -> str:
     """Join arguments to a command line that can be pasted into a shell."""
     return shlex.join(map(str, args))
-
-
-def data_slug(data: Sequence[str], split: str | None = None, default: str = "test") -> str:
-    """Return DATA and the split as part of a file name."""
-    if not data:
-        return split or default
-    name = slug(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
-    return f"{name}-{split}" if split else name
-
-
-def slug(text: str) -> str:
-    """Return any text as part of a file name."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
 
 
 def image_names(images: Images) -> list[str]:

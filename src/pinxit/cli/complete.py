@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from pinxit.cli.common import (
     Data,
     Flag,
     Json,
-    NumImages,
+    NumOfData,
     Out,
     Quiet,
     RunFolder,
@@ -31,7 +32,7 @@ from pinxit.cli.common import (
     write_or_raise,
     write_sheet,
 )
-from pinxit.cli.file_names import params_suffix
+from pinxit.cli.file_names import names_slug, params_suffix
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
@@ -50,7 +51,7 @@ def complete(
     run: RunFolder,
     data: Data = (),
     split: SplitOrAll | None = None,
-    num_images: NumImages = 8,
+    num_images: NumOfData = None,
     half: Half | None = None,
     ratio: float | None = None,
     box: Box = None,
@@ -77,7 +78,8 @@ def complete(
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
-        num_images: number of images, evenly spaced over all
+        num_images: number of images, evenly spaced over all (default: all image files that are
+            named, 8 of other images)
         half: remove this half
         ratio: remove this fraction of the patches, chosen by --seed, for example 0.75
         box: remove a box, in pixels
@@ -93,7 +95,7 @@ def complete(
         quiet: print no progress and no notes
         json: print the path and the share of missing pixels as JSON
     """
-    check_at_least(1, num_images, "--num-images")
+    check_at_least(1, 1 if num_images is None else num_images, "--num-images")
     check_at_least(1, completions, "--completions")
     choices = {"half": half, "ratio": ratio, "box": box, "mask": mask, "compare": compare}
     given = [f"--{name}" for name, value in choices.items() if value is not None]
@@ -115,24 +117,22 @@ def complete(
         read_mask,
     )
 
-    images = load_images_for(model, run, data, split, quiet, num_images)
-    name = f"complete-{data_slug(data, split)}-n{len(images)}"
-    name += params_suffix(params)
+    images = load_images_for(model, run, data, split, quiet, num_images, default=8)
+    name = partial(_complete_name, data, split, len(images), params)
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
-        path = path or run / f"{name}-compare-{slug(compare)}.png"
+        path = path or run / f"{name(f'compare-{slug(compare)}')}.png"
         print_result(write_sheet(path, columns_with_titles(columns)), json, ratios=compare)
         return
     if mask is not None:
         if not quiet:
             _report_mask_size(mask, images)
-        missing, removed = read_mask(Run(run), images, mask), slug(mask.stem)
+        missing, removed = read_mask(Run(run), images, mask), _mask_slug(mask)
     else:
         assert isinstance(params.seed, int)
         missing, removed = choose_mask(model, images, half, ratio, box, params.seed)
     completed = complete_n_times(model, images, missing, params, completions)
-    name += f"-{removed}" + (f"-x{completions}" if completions > 1 else "")
-    path = path or run / f"{name}{'-only' if only_completions else ''}.png"
+    path = path or run / f"{name(removed, completions, only_completions)}.png"
     if only_completions or path.suffix.lower() == ".npy":
         from pinxit.data.images import Images
 
@@ -142,6 +142,25 @@ def complete(
     share = float(missing.mean())
     summary = f"{pluralize(len(images), 'image')}, {share:.0%} of the pixels missing"
     print_result(path, json, summary=summary, num_images=len(images), missing=share)
+
+
+def _complete_name(
+    data: Sequence[str],
+    split: str | None,
+    num_images: int,
+    params: GenerationParams,
+    removed: str,
+    completions: int = 1,
+    only_completions: bool = False,
+) -> str:
+    """Return the default name of the file, without its suffix; `removed` describes the mask."""
+    name = f"complete-{data_slug(data, split)}-n{num_images}{params_suffix(params)}-{removed}"
+    name += f"-x{completions}" if completions > 1 else ""
+    return name + ("-only" if only_completions else "")
+
+
+def _mask_slug(mask: Path) -> str:
+    return f"mask-{names_slug([str(mask)])}"
 
 
 def _check_comparison(completions: int, only_completions: bool, path: Path | None) -> None:

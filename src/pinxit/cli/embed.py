@@ -89,8 +89,8 @@ def score(
     run: RunFolder,
     data: Data = (),
     split: SplitOrAll | None = None,
-    samples: int = 1,
-    seed: int = 0,
+    samples: int | None = None,
+    seed: int | None = None,
     out: Out = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -109,30 +109,35 @@ def score(
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
-        samples: importance samples per image; 1 gives the ELBO, more a tighter bound
-        seed: random seed
+        samples: importance samples per image, where the likelihood is not exact: 1 gives the ELBO,
+            more a tighter bound (default: 1)
+        seed: random seed, where the likelihood has random numbers (default: 0)
         out: CSV file (default: scores-*.csv in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the paths and the scores as JSON
     """
-    check_at_least(1, samples, "--samples")
-    check_seed(seed)
+    num_samples, seed_or_0 = 1 if samples is None else samples, seed or 0
+    check_at_least(1, num_samples, "--samples")
+    check_seed(seed_or_0)
     path = check_suffix(out, ".csv")
     model = load_model(run, "score", device)
     from pinxit.sampling.exports import write_csv
     from pinxit.sampling.grids import score_sheet
-    from pinxit.sampling.scores import score_images, score_rows
+    from pinxit.sampling.scores import check_score_options, score_images, score_rows
     from pinxit.sampling.stream_rows import all_rows
 
+    check_score_options(model, samples, seed)
     images = load_rows_for(model, run, data, split, quiet)
-    name = f"scores-{data_slug(data, split)}-k{samples}" + (f"-seed{seed}" if seed else "")
+    name = f"scores-{data_slug(data, split)}"
+    name += "" if model.likelihood_is_exact else f"-k{num_samples}"
+    name += f"-seed{seed}" if seed else ""
     path = path or run / f"{name}.csv"
     if images.images.stream is not None:
         rows = all_rows(images, split or ("all" if data else "test"))
-        _score_stream(model, rows, path, samples, seed, json)
+        _score_stream(model, rows, path, num_samples, seed_or_0, json)
         return
-    scores = score_images(model, images, samples, seed)
+    scores = score_images(model, images, num_samples, seed_or_0)
     with open_file(path) as file:
         write_csv(file, score_rows(model, images, scores))
     sheet = write_file(path.with_suffix(".png"), score_sheet(images, scores))

@@ -32,8 +32,9 @@ def evaluate(
     """Measure how good a run is, on images that it was not trained on.
 
     Prints a table and writes evaluation.json to the run folder, or evaluation-SPLIT.json for
-    another split than test, or evaluation-PRIOR.json with --prior. What is measured depends on
-    the model: likelihood, reconstruction, samples, features, inpainting, text to image, captions.
+    another split than test, or evaluation-PRIOR.json with --prior, or evaluation-DATA.json for
+    other data than the run's own. What is measured depends on the model: likelihood,
+    reconstruction, samples, features, inpainting, text to image, captions.
 
     Examples:
         pinxit evaluate runs/digits-vae
@@ -68,6 +69,8 @@ def evaluate(
     path = measured.write(Run(run), options, out)  # printed first: a disk may be full
     if not json:
         console.out(str(path))
+    elif measured.other_data and not quiet:
+        console.echo(f"not the run's own data: written to {path}")
 
 
 def _print_table(record: dict[str, Any]) -> None:

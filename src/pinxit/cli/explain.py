@@ -17,7 +17,7 @@ from pinxit.cli.common import (
     check_suffix,
 )
 from pinxit.nn.device import Device
-from pinxit.reports.explain_record import PAGE, TRIAL_MINUTES
+from pinxit.reports.explain_record import TRIAL_MINUTES, explanation_files
 
 MAX_REMEDIES = 4  # lines of the terminal's summary
 
@@ -35,9 +35,9 @@ def explain(
 ) -> None:
     """Explain why the samples of a VAE are blurry, with the run's own images and numbers.
 
-    Prints the causes by size and writes explain.html and explain.json to the run folder: what the
-    decoder averages, what its likelihood assumes, what z can hold, what the prior misses, and what
-    would help.
+    Prints the causes by size and writes explain.html and explain.json to the run folder, or
+    explain-DATA.html and .json for other data than its own: what the decoder averages, what its
+    likelihood assumes, what z can hold, what the prior misses, and what would help.
 
     Examples:
         pinxit explain runs/digits-vae
@@ -78,7 +78,7 @@ def explain(
         return
     for line in describe_explanation(record):
         console.out(line)
-    console.out(str(page or run / PAGE))
+    console.out(str(page or run / explanation_files(record["protocol"])[1]))
 
 
 def describe_explanation(record: dict[str, Any]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from pinxit.cli.common import slug
+from pinxit.data.slugs import short_hash, slug
 from pinxit.models.generation import GenerationParams, Reranker
 
 MAX_TEXT_LENGTH = 40  # of a text in a name, in characters
@@ -51,13 +52,37 @@ def texts_slug(texts: Sequence[str]) -> str:
     name = slug(texts[0])[:MAX_TEXT_LENGTH].strip("-.")
     is_whole = len(texts) == 1 and name.replace("-", " ") == texts[0]
     name += f"-and-{len(texts) - 1}-more" if len(texts) > 1 else ""
-    return name if is_whole else f"{name}-{_short_hash(texts)}"
+    return name if is_whole else f"{name}-{short_hash(texts)}"
 
 
 def label_slug(label: str) -> str:
     """Return a label as part of a file name, with a hash where the name is not the label's."""
     name = slug(label)
-    return name if name == label else f"{name}-{_short_hash([label])}"
+    return name if name == label else f"{name}-{short_hash([label])}"
+
+
+def names_slug(names: Sequence[str]) -> str:
+    """Return files, or names of images, as part of a file name, without their folders and suffixes.
+
+    With a hash, unless each is a single word or a number.
+
+    >>> names_slug(["3", "17"])
+    '3-17'
+    """
+    name = join_slugs([Path(name).stem for name in names])
+    is_whole = name == "-".join(names) and all(re.fullmatch(r"\w+", name) for name in names)
+    return name if is_whole else f"{name}-{short_hash(names)}"
+
+
+def join_slugs(texts: Sequence[str]) -> str:
+    """Return texts as part of a file name, cut where they are long."""
+    length = MAX_TEXT_LENGTH // len(texts)
+    return "-".join(slug(text)[:length].strip("-.") for text in texts)
+
+
+def option_suffix(name: str, value: object, default: object = None) -> str:
+    """Return `-NAME` and a value as the end of a file name; "" for the default."""
+    return "" if value == default else f"-{name}{format_number(value)}"
 
 
 def reranker_name(reranker: Reranker | None) -> str | None:
@@ -66,7 +91,3 @@ def reranker_name(reranker: Reranker | None) -> str | None:
 
     run = run_of(reranker)
     return None if run is None else run.name
-
-
-def _short_hash(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]

@@ -22,19 +22,22 @@ from pinxit.cli.common import (
     load_named,
     print_result,
     shell_join,
-    slug,
     write_file,
     write_sheet,
 )
 from pinxit.cli.draw import warn_of_unknown_words
+from pinxit.cli.file_names import join_slugs, names_slug, option_suffix
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.data.seeds import check_seed
+from pinxit.data.slugs import short_hash
 from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.models.protocols import CanEncode
 
+NUM_STEPS = 10  # images of an interpolation
+NUM_MOVES = 11  # images of a row of a traversal
 TwoImages = Annotated[Positional[tuple[str, ...]], arg(metavar="[IMAGE IMAGE]")]
 
 
@@ -44,7 +47,7 @@ def interpolate(
     seeds: tuple[int, int] | None = None,
     texts: tuple[str, str] | None = None,
     language: str | None = None,
-    steps: int = 10,
+    steps: int = NUM_STEPS,
     path: Literal["spherical", "linear"] = "spherical",
     gif: Flag = False,
     out: Out = None,
@@ -80,6 +83,8 @@ def interpolate(
         raise UsageError("--language is that of --texts; give two captions.")
     _check_ends(run, images, seeds, texts)
     file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
+    if gif and file is not None and file.suffix.lower() != ".gif":
+        raise UsageError(f"--gif writes a .gif: --out FILE.gif, not {file}")
     gif = gif if file is None else file.suffix.lower() == ".gif"
     ability = "invert" if texts is not None else _ability_to_interpolate(run)
     model: Any = load_model(run, ability, device)
@@ -94,24 +99,40 @@ def interpolate(
         if not quiet and isinstance(reader, HasText):
             warn_of_unknown_words(reader, texts)
         frames = interpolate_texts(model, texts, steps, path, seeds or (0, 0), language)
-        name = "-".join(slug(text) for text in texts)
         heading = f"from {texts[0]!r} to {texts[1]!r}"
     elif seeds is not None:
         frames = interpolate_seeds(model, seeds, steps, path)
-        name = f"seeds-{seeds[0]}-{seeds[1]}"
         heading = f"from the first sample of seed {seeds[0]} to that of seed {seeds[1]}"
     else:
         endpoints = match_labels(model, load_named(run, images, quiet=quiet))
         frames = interpolate_images(model, endpoints, steps, path)
-        name = "-".join(slug(Path(image).stem) for image in images)
         heading = f"first: {images[0]}; last: {images[1]}; between them {steps} decoded latents"
-    name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
+    name = _interpolate_name(images, seeds, texts, language, steps, path)
     file = file or run / f"{name}{'.gif' if gif else '.png'}"
     if gif:
         write_file(file, encode_gif(frames))
     else:
         write_sheet(file, with_heading(image_strip(frames, endpoints).to_png(), heading))
     print_result(file, json, steps=steps)
+
+
+def _interpolate_name(
+    images: Sequence[str],
+    seeds: tuple[int, int] | None,
+    texts: tuple[str, str] | None,
+    language: str | None,
+    steps: int,
+    path: str,
+) -> str:
+    """Return the default name of the file, without its suffix."""
+    seed_pair = "" if seeds is None else f"seeds-{seeds[0]}-{seeds[1]}"
+    if texts is not None:
+        name = f"texts-{join_slugs(texts)}-{short_hash(texts)}"
+        name += option_suffix("", seed_pair, "") + option_suffix("", language)
+    else:
+        name = seed_pair or names_slug(images)
+    name += option_suffix("steps", steps, NUM_STEPS) + option_suffix("", path, "spherical")
+    return f"interpolate-{name}"
 
 
 def _check_ends(
@@ -143,7 +164,7 @@ def traverse(
     run: RunFolder,
     latents: int = 8,
     image: str | None = None,
-    steps: int = 11,
+    steps: int = NUM_MOVES,
     along: Literal["latents", "directions"] | None = None,
     out: Out = None,
     device: Device = "auto",
@@ -187,12 +208,17 @@ def traverse(
     )
     quantity, activity = traversal.activity
     rows = zip(traversal.latents, activity, strict=True)
-    name = f"traverse-{latents}" + (f"-{along}" if along else "")
-    name += f"-{slug(Path(image).stem)}" if image else ""
-    path = path or run / f"{name}.png"
+    path = path or run / f"{_traverse_name(latents, image, steps, along)}.png"
     write_sheet(path, traversal.to_png())
     if json:
         records = [{traversal.unit: number, quantity: value} for number, value in rows]
         console.out_json({"path": str(path), "latents": records})
         return
     console.out(str(path))
+
+
+def _traverse_name(latents: int, image: str | None, steps: int, along: str | None) -> str:
+    """Return the default name of the file, without its suffix."""
+    name = f"traverse-{latents}" + option_suffix("", along)
+    name += option_suffix("steps", steps, NUM_MOVES)
+    return name + ("" if image is None else f"-image-{names_slug([image])}")

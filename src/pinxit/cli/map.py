@@ -66,7 +66,8 @@ def map(
         temperature: of caption: sample in place of beam search
         top_k: of caption with --temperature: sample from the K most likely tokens only
         top_p: of caption with --temperature: nucleus sampling
-        samples: of score: importance samples per image (default: 1)
+        samples: of score: importance samples per image, where the likelihood is not exact
+            (default: 1)
         seed: of caption and score: random seed (default: 0)
         out: folder of the Parquet files (default: map-* in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu

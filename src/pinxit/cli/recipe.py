@@ -193,8 +193,9 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
     measured = {}
     for file in sorted(folder.glob("runs/*/evaluation*.json")):
         record = decode_json(file.read_text("utf-8"))
-        split = record["protocol"].get("split", "test")
-        key = f"{file.parent.relative_to(folder).as_posix()}, {split}"
+        protocol = record["protocol"]
+        where = [file.parent.relative_to(folder).as_posix(), protocol.get("split", "test")]
+        key = ", ".join([*where, *filter(None, [protocol.get("other_data")])])
         measured[key] = dict(_pair_errors(record))
     return measured
 

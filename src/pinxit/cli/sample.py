@@ -17,6 +17,7 @@ from pinxit.cli.common import (
     Json,
     LabelParams,
     NumImages,
+    NumOfData,
     Out,
     Quiet,
     RunFolder,
@@ -187,7 +188,7 @@ def reconstruct(
     run: RunFolder,
     data: Data = (),
     split: SplitOrAll | None = None,
-    num_images: NumImages = 32,
+    num_images: NumOfData = None,
     levels: int | None = None,
     out: Out = None,
     device: Device = "auto",
@@ -205,7 +206,8 @@ def reconstruct(
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
-        num_images: number of images, evenly spaced over all
+        num_images: number of images, evenly spaced over all (default: all image files that are
+            named, 32 of other images)
         levels: of a VAE with --latents ladder: reconstruct from this many levels, the coarsest
             first; the finer ones are left to their prior (default: all)
         out: file of the sheet: .png, .jpg or .webp (default: reconstruct-*.png in the run folder)
@@ -213,14 +215,14 @@ def reconstruct(
         quiet: print no progress and no notes
         json: print the path and the PSNR of each image as JSON
     """
-    check_at_least(1, num_images, "--num-images")
+    check_at_least(1, 1 if num_images is None else num_images, "--num-images")
     path = check_suffix(out, *IMAGE_SUFFIXES)
     model = load_model(run, "reconstruct" if levels is None else "encode", device)
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
     from pinxit.sampling.grids import pair_grid, with_heading
     from pinxit.sampling.levels import reconstruct_from_levels
 
-    images = load_images_for(model, run, data, split, quiet, num_images)
+    images = load_images_for(model, run, data, split, quiet, num_images, default=32)
     name = f"reconstruct-{data_slug(data, split)}-n{len(images)}"
     if levels is None:
         reconstructions = model.reconstruct(images)

@@ -35,9 +35,14 @@ class Measured:
     record: dict[str, Any]
     per_image: PerImage
 
+    @property
+    def other_data(self) -> str:
+        """DATA as part of a file name if they are not the run's own, else ""."""
+        return self.record["protocol"].get("other_data", "")
+
     def write(self, run: Run, options: EvalOptions, out: Path | None = None) -> Path:
         """Write evaluation.json, or `out`, and beside it the values of single images."""
-        own = run.path / evaluation_file(options.split, options.prior)
+        own = run.path / evaluation_file(options.split, options.prior, self.other_data)
         folder, name = (out or own).parent, (out or own).name
         Run(folder).write(name, self.record)
         write_per_image(folder / per_image_name(name), self.per_image)
@@ -59,9 +64,9 @@ def evaluate(
 
     `changes` are fields of `EvalOptions` or of `GenerationParams`; they override `options`.
     Return the record that is written to the run's `evaluation.json`, or for another split than
-    `test` to `evaluation-SPLIT.json`, for samples of a fitted prior to `evaluation-PRIOR.json`
-    (unless `write` is False): `metrics` and `facts`
-    {name: number}, `curves` {name: numbers}, `protocol`, `warnings`,
+    `test` to `evaluation-SPLIT.json`, for samples of a fitted prior to `evaluation-PRIOR.json`, for
+    `data` that are not the run's own to `evaluation-DATA.json`, which is printed (unless `write` is
+    False): `metrics` and `facts` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`,
     `verdict`; see
     `pinxit.evaluation.metrics`. The same seed gives the same values.
 
@@ -76,7 +81,9 @@ def evaluate(
     measured = measure(run, data, options, device=device, progress=progress)
     if write:
         try:
-            measured.write(run, options, None if out is None else expand_home(out))
+            path = measured.write(run, options, None if out is None else expand_home(out))
+            if progress and measured.other_data:
+                echo(f"not the run's own data: written to {path}")
         except OSError as error:
             warning = f"not written: {describe_os_error(error)}"
             echo(f"warning: {warning}")
@@ -113,9 +120,11 @@ def measure(
         collected = collect(evaluator.metrics())
     if not collected.metrics:
         raise PinxitError(f"nothing can be measured of a run of the family '{run.family}'.")
+    other_data = "" if data is None else run.other_data(images)
     evaluator.protocol |= {
         "data": images.source,
         "fingerprint": images.fingerprint,
+        **({"other_data": other_data} if other_data else {}),
         "seed": options.seed,
         **({"prior": options.prior} if isinstance(evaluator.model, CanEncode) else {}),
         **environment(model.device),

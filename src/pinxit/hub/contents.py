@@ -242,6 +242,8 @@ def _reason(run: Run, name: str) -> str:
         return IMAGE_TABLE
     if name == ((run.config.get("component") or {}).get("folder")):
         return "the run of a model that is in the weights already"
+    if name not in KEPT and name.startswith(("evaluation-", "explain-")):
+        return "measured in another way, or on other images"
     return KEPT.get(name, UNKNOWN)
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pinxit.console import StageProgress
+from pinxit.console import StageProgress, echo
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
-from pinxit.reports.explain_record import PAGE, RECORD, TRIAL_MINUTES
+from pinxit.reports.explain_record import TRIAL_MINUTES, explanation_files
 from pinxit.runs import Run
 
 
@@ -37,7 +37,8 @@ def explain(
     in `RUN/explain/`; those that are finished are not trained again.
 
     Return the record that is written to `explain.json`, beside the page `explain.html` (or `out`),
-    unless `write` is False: `state`, `causes`, `remedies`, `trials` by measured gain,
+    for `data` that are not the run's own to `explain-DATA.json` and `explain-DATA.html`, which is
+    printed, unless `write` is False: `state`, `causes`, `remedies`, `trials` by measured gain,
     `curve`, `metrics` {name: number}, the error of `x` as `x_error`, `curves`, `protocol`,
     `warnings`.
 
@@ -67,13 +68,16 @@ def explain(
         from pinxit.reports.explain_page import render_explanation
 
         page = render_explanation(explanation)
-        path = run.path / PAGE if out is None else expand_home(out)
+        record_file, page_file = explanation_files(record["protocol"])
+        path = run.path / page_file if out is None else expand_home(out)
         try:
-            run.write(RECORD, record)
+            run.write(record_file, record)
             write_atomically(path, page)
         except OSError as error:
             reason = error.strerror or error
             raise PinxitError(f"the explanation cannot be written to {path}: {reason}.") from None
+        if progress and record["protocol"].get("other_data"):
+            echo(f"not the run's own data: written to {run.path / record_file} and {path}")
     return record
 
 

@@ -22,7 +22,7 @@ from pinxit.models.abilities import ABILITIES, with_article
 from pinxit.models.inputs import check_images
 from pinxit.models.levels import require_posterior_density
 from pinxit.nn.device import resolve_device
-from pinxit.reports.explain_record import explain_missing_data, read_explanation
+from pinxit.reports.explain_record import explain_missing_data, explanation_files, read_explanation
 from pinxit.runs import Run
 from pinxit.sampling.inputs import load_for_run, load_run_data
 from pinxit.training.trials import choose_steps, hash_file
@@ -77,6 +77,8 @@ def measure_run(
         "warnings": [*explainer.warnings, *explainer.outlier_warnings(), *collapse],
         "protocol": _describe_protocol(run, explainer, seed),
     }
+    if other_data := "" if data is None else run.other_data(images):
+        record["protocol"]["other_data"] = other_data
     record |= _keep_earlier(run, record["protocol"])
     if curve or try_remedies:
         steps = choose_steps(run, trial_minutes)
@@ -153,7 +155,7 @@ def _describe_protocol(run: Run, explainer: Explainer, seed: int) -> dict[str, A
 
 def _keep_earlier(run: Run, protocol: dict[str, Any]) -> dict[str, Any]:
     """Return trials and curve of an earlier call on the same weights and images."""
-    earlier = read_explanation(run)
+    earlier = read_explanation(run, explanation_files(protocol)[0])
     before = earlier.get("protocol") or {}
     if any(before.get(key) != protocol[key] for key in ("weights", "fingerprint", "seed")):
         return {"trials": [], "curve": []}

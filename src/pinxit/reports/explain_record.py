@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pinxit.data.typed_json import decode_json
@@ -12,13 +14,28 @@ RECORD, PAGE = "explain.json", "explain.html"
 TRIAL_MINUTES = 0.5
 
 
-def read_explanation(run: Run) -> dict[str, Any]:
-    """Return the content of explain.json; {} if there is none, or if it cannot be read."""
+def explanation_files(protocol: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of record and page: others for images that are not the run's own."""
+    other_data = protocol.get("other_data")
+    files = Path(RECORD), Path(PAGE)
+    record, page = (f"{f.stem}-{other_data}{f.suffix}" if other_data else f.name for f in files)
+    return record, page
+
+
+def read_explanation(run: Run, name: str = RECORD) -> dict[str, Any]:
+    """Return the content of explain.json, or of another record of explanations.
+
+    {} if there is none, if it cannot be read, or if an earlier version wrote what it found on other
+    images to explain.json.
+    """
     try:
-        record = decode_json((run.path / RECORD).read_text(encoding="utf-8"))
+        record = decode_json((run.path / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) and "causes" in record else {}
+    if not isinstance(record, dict) or "causes" not in record:
+        return {}
+    is_own = name != RECORD or run.is_on_own_data(record.get("protocol") or {})
+    return record if is_own else {}
 
 
 def explain_missing_data(run: Run, error: PinxitError) -> PinxitError:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64
 
 from pinxit.data.image_rows import MAX_BATCH_IMAGES, ImageRows
 from pinxit.data.images import Images
+from pinxit.errors import UsageError
 from pinxit.models.protocols import CanScore, HasPalette
 from pinxit.sampling.inputs import match_labels
 
@@ -22,6 +23,21 @@ T = TypeVar("T", float, np.ndarray)
 def bits_per_dim(log_likelihood: T, dims: int) -> T:
     """Convert nats per image into bits per dimension: -log2 p(x) / dims."""
     return -log_likelihood / (dims * math.log(2))
+
+
+def check_score_options(model: CanScore, samples: int | None, seed: int | None) -> None:
+    """Raise UsageError for an option that is set, but has no effect on the scores of a model.
+
+    An exact likelihood has no importance samples, and random numbers only where the pixels are
+    binarized by chance.
+    """
+    if not model.likelihood_is_exact:
+        return
+    if samples is not None:
+        raise UsageError("samples is of a bound, and this likelihood is exact: leave it out.")
+    is_random = getattr(getattr(model, "config", None), "binarize", None) == "dynamic"
+    if seed is not None and not is_random:
+        raise UsageError("seed is of random numbers, and this likelihood has none: leave it out.")
 
 
 def scores_per_batch(num_samples: int) -> int:
