@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pinxit.console import StageProgress
+from pinxit.console import StageProgress, echo
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError, UsageError, describe_os_error
 from pinxit.extras import require_extra
 from pinxit.reports.explain_record import PAGE, RECORD, TRIAL_MINUTES
 from pinxit.runs import Run
@@ -36,7 +36,8 @@ def explain(
     in `RUN/explain/`; those that are finished are not trained again.
 
     Return the record that is written to `explain.json`, beside the page `explain.html` (or `out`),
-    unless `write` is False: `state`, `causes`, `remedies`, `trials` by measured gain,
+    unless `write` is False; with a warning if the run folder cannot be written. It has `state`,
+    `causes`, `remedies`, `trials` by measured gain,
     `curve`, `metrics` {name: number}, the error of `x` as `x_error`, `curves`, `protocol`,
     `warnings`.
 
@@ -68,12 +69,25 @@ def explain(
         page = render_explanation(explanation)
         path = run.path / PAGE if out is None else Path(out)
         try:
-            run.write(RECORD, record)
             write_atomically(path, page)
         except OSError as error:
             reason = error.strerror or error
             raise PinxitError(f"the explanation cannot be written to {path}: {reason}.") from None
+        _write_record(run, record)
     return record
+
+
+def _write_record(run: Run, record: dict[str, Any]) -> None:
+    """Write explain.json; a warning if that fails: the page is written, and Python has the record.
+
+    The folder may be one that cannot be written, for which `out` is.
+    """
+    try:
+        run.write(RECORD, record)
+    except OSError as error:
+        warning = f"not written: {describe_os_error(error)}"
+        echo(f"warning: {warning}")
+        record["warnings"].append(warning)
 
 
 def check_arguments(
