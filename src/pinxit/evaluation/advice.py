@@ -171,7 +171,7 @@ def _remedies_of_prior(run: Run, metrics: Metrics) -> Iterator[Remedy]:
     options = run.config["model"]
     if options.get("latents") == "grid":
         if options.get("condition") != "label":  # a flow gives its VAE no labels
-            words = train_words("flow", data_names(run), ["--vae", str(run.path)])
+            words = train_words("pinxit train flow", data_names(run), ["--vae", str(run.path)])
             effect = "models how the positions of the grid depend on one another"
             yield Remedy("flow_model", "a flow of the grid of latents", effect, shlex.join(words),
                          evidence, promising=promising)  # fmt: skip

@@ -62,9 +62,9 @@ def data_names(run: Run) -> list[str]:
     return list(record.get("files") or [record.get("source") or "DATA"])
 
 
-def train_words(family: str, data: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """Return the words of a command that trains a family, also on DATA that look like flags."""
-    words = ["pinxit", "train", family]
+def train_words(command: str, data: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Return the words of a command with DATA, which may look like flags, and its flags."""
+    words = command.split()
     if any(name.startswith("-") for name in data):
         return [*words, *flags, "--", *data]
     return [*words, *data, *flags]
@@ -96,7 +96,9 @@ def _all_words(run: Run) -> list[str]:
         load.pop("data_seed", None)  # chosen from it
     options = {**run.config["model"], **requested, **budget, **load}
     known = {name: value for name, value in options.items() if name in _all_types(run)}
-    return train_words(run.family, data_names(run), _format_options(known, _defaults(run)))
+    return train_words(
+        f"pinxit train {run.family}", data_names(run), _format_options(known, _defaults(run))
+    )
 
 
 def _list_differences(

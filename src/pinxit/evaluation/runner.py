@@ -17,7 +17,7 @@ from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
-from pinxit.evaluation.used_options import check_options, unused_amounts
+from pinxit.evaluation.used_options import check_options, list_unused_amounts
 from pinxit.extras import require_extra
 from pinxit.models.protocols import CanEncode, HasText
 from pinxit.nn.device import resolve_device
@@ -108,7 +108,7 @@ def measure(
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)
-        evaluator.warnings += unused_amounts(model, options)
+        evaluator.warnings += list_unused_amounts(model, options)
         evaluator.warnings += _data_warnings(run, images, is_own=data is None)
         collected = collect(evaluator.metrics())
     if not collected.metrics:

@@ -65,7 +65,7 @@ def check_options(model: Any, options: EvalOptions) -> None:
     divide_options(model, options)
 
 
-def unused_amounts(model: Any, options: EvalOptions) -> Iterator[str]:
+def list_unused_amounts(model: Any, options: EvalOptions) -> Iterator[str]:
     """Yield a warning for each option of how much is measured, where nothing of it is."""
     has_elbo = isinstance(model, HasELBO)
     estimates = has_elbo and choose_iw_samples(model, options.iw_samples) > 0
