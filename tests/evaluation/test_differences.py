@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,12 @@ from hypothesis import strategies as st
 
 from pinxit.data.images import Images
 from pinxit.evaluation.differences import Evaluation, read_evaluation, subtract_metrics
-from pinxit.evaluation.estimates import Estimate, estimate_mean, estimate_over
+from pinxit.evaluation.estimates import (
+    Estimate,
+    estimate_from_sums,
+    estimate_mean,
+    estimate_over,
+)
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.per_image import (
     PerImage,
@@ -110,6 +118,31 @@ def test_a_paired_difference_is_the_mean_of_the_differences(seed, grouped, rever
     opposite = subtract_metrics(b, a, "elbo")
     assert opposite is not None
     assert opposite.value == pytest.approx(-difference.value)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-1e4, 1e4), st.floats(1e-3, 1e3))
+@settings(max_examples=40, deadline=None)
+def test_values_that_are_not_those_of_the_metric_are_not_paired(seed, mean, scale):
+    """A kill between two writes leaves the values of an earlier evaluation beside a new metric."""
+    rng = np.random.default_rng(seed)
+    images = make_images(30)
+    ratio = estimate_from_sums(lambda s: s[:, 0] / s[:, 1], rng.uniform(1, 2, (30, 2)))
+    values = {"elbo": estimate_over(images, rng.normal(mean, scale, 30)),
+              "masked_mse_half": dataclasses.replace(ratio, names=images.names)}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        write_per_image(run.path / per_image_file("test"), collect_per_image(values, images))
+        table = read_per_image(run, "test")
+    metrics = collect(values.items()).metrics
+    a = Evaluation(metrics, PROTOCOL, table)
+    b = make_evaluation(images, **dict.fromkeys(values, rng.normal(0, 1, 30)))
+    shift = 0.001 * (scale + abs(mean))
+    newer = Evaluation({**metrics, "elbo": metrics["elbo"] + shift}, PROTOCOL, table)
+    for name in values:
+        assert subtract_metrics(a, b, name).paired
+        assert subtract_metrics(b, a, name).paired
+        assert subtract_metrics(newer, b, name).paired == (name != "elbo")
+        assert subtract_metrics(b, newer, name).paired == (name != "elbo")
 
 
 @pytest.mark.parametrize("grouped", [False, True])

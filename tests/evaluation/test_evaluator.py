@@ -8,6 +8,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pinxit
 from pinxit.console import StageProgress
@@ -21,7 +23,7 @@ from pinxit.models import build_model
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.image_seeds import draw_uniforms
 from pinxit.sampling.observation import observe_images
-from tests.builders import blobs, build_vae, make_run, values_of
+from tests.builders import blobs, build_vae, make_run, values_of, without_labels
 
 WITHOUT_DISTANCES = EvalOptions(iw_samples=4, likelihood_images=3, distances=False)
 
@@ -161,6 +163,27 @@ def test_images_that_the_run_was_not_trained_on_are_named(tmp_path):
     own, other = (evaluate(run, i, WITHOUT_DISTANCES, **options) for i in (blobs(), others))
     assert not any("not trained on" in text for text in own["warnings"])
     assert any("not trained on others" in text for text in other["warnings"])
+
+
+@given(st.lists(st.sampled_from([-1, 0, 4]), min_size=24, max_size=24), st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_a_likelihood_says_how_many_images_have_no_known_label(labels, has_labels):
+    """Label 4 is of a name that the model does not know."""
+    images = blobs()
+    known, names = np.array([0] * 72 + labels), (*images.label_names, "north")
+    images = dataclasses.replace(images, labels=known, label_names=names)
+    if not has_labels:
+        images = without_labels(images)
+    count = sum(label != 0 for label in labels) if has_labels else 24
+    options = EvalOptions(iw_samples=2, max_images=2, distances=False, probe_train_size=0)
+    evaluator = build_evaluator(build_vae(condition="label"), images, options)
+    names_of_metrics = set(values_of(evaluator.metrics()))
+    warning = f"{count} of 24 images have no label that the model knows"
+    assert (warning in evaluator.warnings) == (count > 0)
+    is_given = {"elbo:label", "log_likelihood:label", "log_likelihood_half:label"}
+    assert (is_given <= names_of_metrics) == (count < 24)
+    assert ("elbo" in names_of_metrics) == (count == 24)
+    assert ("| label)" in evaluator.protocol["likelihood"]) == (count < 24)
 
 
 def test_unknown_options_are_errors_before_the_run_is_loaded():

@@ -12,8 +12,10 @@ import tyro
 
 from pinxit.cli.tyro_rules import TYRO_OPTIONS
 from pinxit.errors import UsageError
-from pinxit.evaluation.options import EvalOptions, resolve_options
+from pinxit.evaluation.options import LEAST, EvalOptions, resolve_options
 from pinxit.models.generation import GenerationParams
+
+INTEGERS = [f.name for f in dataclasses.fields(EvalOptions) if str(f.type).startswith("int")]
 
 
 def test_changes_go_to_the_dataclass_that_has_the_field():
@@ -47,18 +49,36 @@ def test_values_out_of_range_are_errors(changes, message):
         EvalOptions(**changes)
 
 
+@pytest.mark.parametrize("name", INTEGERS)
+def test_an_integer_below_its_least_value_is_refused(name):
+    assert getattr(EvalOptions(**{name: LEAST[name]}), name) == LEAST[name]
+    for value in (LEAST[name] - 1, -7):
+        with pytest.raises(UsageError, match=f"{name} must be {LEAST[name]} or more, not {value}"):
+            EvalOptions(**{name: value})
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"fid": True, "distances": False}, "fid needs distances"),
+    ({"feature_run": Path("x"), "distances": False}, "feature_run needs distances"),
+    ({"iw_samples": 0, "defensive_share": 0.5}, "defensive_share needs iw_samples above 0"),
+])  # fmt: skip
+def test_options_that_have_no_effect_together_are_errors(changes, message):
+    with pytest.raises(UsageError, match=message):
+        EvalOptions(**changes)
+
+
 def parse(*words: str) -> EvalOptions:
     return tyro.cli(EvalOptions, args=words, **TYRO_OPTIONS)
 
 
 def test_every_option_is_a_flag_and_defaults_are_those_of_the_dataclass():
     assert parse() == EvalOptions()
-    words = ["--iw-samples", "5", "--no-distances", "--feature-run", "x", "--top-k", "3"]
+    words = ["--iw-samples", "5", "--feature-run", "x", "--top-k", "3"]
     options = parse(*words, "--seed", "4")
     assert options == EvalOptions(
-        iw_samples=5, distances=False, feature_run=Path("x"),
-        generation=GenerationParams(seed=4, top_k=3),
+        iw_samples=5, feature_run=Path("x"), generation=GenerationParams(seed=4, top_k=3),
     )  # fmt: skip
+    assert parse("--no-distances") == EvalOptions(distances=False)
 
 
 def test_reranker_flag_loads_the_run_as_a_captioning_model(monkeypatch):

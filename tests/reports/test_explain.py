@@ -84,6 +84,19 @@ def test_again_gives_the_same_numbers(run, record):
     assert again["metrics"] == record["metrics"]
 
 
+def test_a_run_folder_that_cannot_be_written_loses_no_page(run, tmp_path, monkeypatch):
+    def refuse(self, name, content):
+        raise PermissionError(13, "Permission denied", str(self.path / name))
+
+    monkeypatch.setattr(Run, "write", refuse)
+    record = explain(run, blobs(400), out=tmp_path / "elsewhere.html")
+    assert HtmlPage(tmp_path / "elsewhere.html").sections == SECTIONS
+    assert record["warnings"][-1].startswith(f"not written: {run.path / 'explain.json'}")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PinxitError, match="cannot be written"):
+        explain(run, blobs(400), out=tmp_path / "file" / "page.html")
+
+
 def test_the_report_has_the_causes_as_a_chapter(run, record):
     page = HtmlPage(report(run, images=blobs(400)))
     assert "explanation" in page.sections

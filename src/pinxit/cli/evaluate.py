@@ -130,6 +130,9 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
         from pinxit.sampling.fitted_priors import NAMES
 
         lines.append(f"samples: z of {NAMES[prior]}, fitted afterwards; likelihoods: its own prior")
+    generation = {**protocol.get("generation", {}), "seed": None}
+    if given := [f"{name} {value}" for name, value in generation.items() if value is not None]:
+        lines.append(f"generated with: {', '.join(given)}")
     if surgery := protocol.get("elbo_surgery"):
         limit = surgery["upper_limit_of_mutual_information"]
         lines.append(

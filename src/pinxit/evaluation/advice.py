@@ -25,7 +25,12 @@ from pinxit.evaluation.evidence import (
     exceeds_error,
     measure_bound_gap,
 )
-from pinxit.evaluation.retrain_command import retrain_command
+from pinxit.evaluation.retrain_command import (
+    data_names,
+    list_unused_options,
+    retrain_command,
+    train_words,
+)
 from pinxit.models import get_family
 from pinxit.runs import Run
 from pinxit.training.learning_curve import read_learning_curve
@@ -122,13 +127,15 @@ def _remedies_of_variance(
 
 
 def _is_allowed(run: Run, remedy: Remedy) -> bool:
-    """Whether the options that a remedy changes go with the run's others, and its images."""
+    """Whether the options that a remedy changes go with the run's others, and have an effect."""
+    changes = remedy.changes or {}
+    kind = get_family(run.family).Config
     try:
-        changed = {**run.config["model"], **(remedy.changes or {})}
-        get_family(run.family).Config(**changed).resolve(run.info)
+        kind(**{**run.config["model"], **changes}).resolve(run.info)
     except UsageError:
         return False
-    return True
+    unused = list_unused_options(run, changes)
+    return all(changes[name] == getattr(kind(), name) for name in unused if name in changes)
 
 
 def _remedies_of_collapse(run: Run, options: dict[str, Any]) -> Iterator[Remedy]:
@@ -163,10 +170,11 @@ def _remedies_of_prior(run: Run, metrics: Metrics) -> Iterator[Remedy]:
         )
     options = run.config["model"]
     if options.get("latents") == "grid":
-        command = f"pinxit train flow {_source(run)} --vae {run.shell_path}"
-        effect = "models how the positions of the grid depend on one another"
-        yield Remedy("flow_model", "a flow of the grid of latents", effect, command, evidence,
-                     promising=promising)  # fmt: skip
+        if options.get("condition") != "label":  # a flow gives its VAE no labels
+            words = train_words("pinxit train flow", data_names(run), ["--vae", str(run.path)])
+            effect = "models how the positions of the grid depend on one another"
+            yield Remedy("flow_model", "a flow of the grid of latents", effect, shlex.join(words),
+                         evidence, promising=promising)  # fmt: skip
     elif options.get("prior") == "standard":
         effect = "prior and encoder meet while both are trained"
         text = "--prior flow"
@@ -341,10 +349,6 @@ def _retrain_smaller(run: Run) -> str:
 def _command_of_verdict(run: Run, state: State) -> str:
     if state == "diverged":
         rate = run.config["training"].get("learning_rate")
-        changes = {"learning_rate": rate / 3} if rate else {}
+        changes = {"learning_rate": float(f"{rate / 3:.2g}")} if rate else {}
         return retrain_command(run, changes, "slower")
     return f"pinxit train {run.family} MORE_IMAGES/"
-
-
-def _source(run: Run) -> str:
-    return shlex.quote((run.config.get("data") or {}).get("source") or "DATA")

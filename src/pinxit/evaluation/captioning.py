@@ -39,27 +39,34 @@ from pinxit.models.protocols import CanCaption, CanTranslate, HasText
 MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer give a warning
 
 
-def captioning_metrics(model: CanCaption, images: Images, train: Images) -> Iterator[MetricValue]:
+def captioning_metrics(
+    model: CanCaption, images: Images, train: Images, **generation: Any
+) -> Iterator[MetricValue]:
     """Yield how close captions are to the true ones, and how well a caption finds its image.
 
-    Per language. The caption of the nearest training image is a baseline. An image may have
-    several true captions.
+    Per language; `generation` are options of `caption`. The caption of the nearest training image
+    is a baseline. An image may have several true captions.
     """
     for language in model.text_tokenizer.languages:
         references = all_captions(images, language)
         rows = np.array([i for i, captions in enumerate(references) if captions], int)
         if language in images.captions and len(rows):
             yield from with_names(
-                _language_metrics(model, images.take(rows), train, language),
+                _language_metrics(model, images.take(rows), train, language, generation),
                 [images.names[int(i)] for i in rows] if len(images.names) else (),
             )
 
 
 def _language_metrics(
-    model: CanCaption, images: Images, train: Images, language: str
+    model: CanCaption,
+    images: Images,
+    train: Images,
+    language: str,
+    generation: Mapping[str, Any],
 ) -> Iterator[MetricValue]:
     references, groups = all_captions(images, language), images.groups
-    hypotheses = [beams[0].text for beams in model.caption(images, language=language)]
+    captions = model.caption(images, language=language, **generation)
+    hypotheses = [beams[0].text for beams in captions]
     scenes = scenes_from_names(images)
     accepted = None if scenes is None else [equivalent_captions(s, language) for s in scenes]
     scores = dict(text_metrics(hypotheses, references, language, accepted, groups))

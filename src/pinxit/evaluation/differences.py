@@ -21,6 +21,7 @@ from pinxit.evaluation.student_t import t_interval
 from pinxit.runs import Run
 
 LEVEL = 0.95  # of the intervals
+TOLERANCE = 1e-7  # of a mean of values that are written with 9 digits
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,19 @@ def _values_of_same_images(
         return None
     names = list(measured[0])
     columns = np.array([[values[image] for image in names] for values in measured])
+    means = a.metrics[name], b.metrics[name]
+    if not all(_has_mean(*pair) for pair in zip(columns, means, strict=True)):
+        return None
     if a.per_image.groups is None:
         return columns, None
     group_of = dict(zip(a.per_image.names, a.per_image.groups.tolist(), strict=True))
     return columns, np.array([group_of[image] for image in names])
+
+
+def _has_mean(values: Float64[np.ndarray, " n"], mean: float | None) -> bool:
+    """Whether a metric is the mean of these values: they are written after it, and may be older."""
+    rounding = TOLERANCE * (np.abs(values).mean() + abs(mean or 0.0))
+    return mean is not None and bool(abs(values.mean() - mean) <= rounding)
 
 
 def _values_by_image(table: PerImage, name: str) -> dict[str, float]:

@@ -23,15 +23,18 @@ def check_prior(model: Any, prior: str) -> None:
     require_posterior_density(require(model, "encode"), f"--prior {prior}")
 
 
-def draw_samples(model: Any, images: Images, count: int, options: EvalOptions) -> Images:
+def draw_samples(
+    model: Any, images: Images, count: int, options: EvalOptions, **generation: Any
+) -> Images:
     """Sample `count` images; a label-conditional model gets the label frequencies of `images`.
 
-    A prior that is fitted now is kept in the run folder. Raises PinxitError if the run's own images
-    cannot be found any more.
+    `generation` are options of generation that the model takes, without the seed. A prior that is
+    fitted now is kept in the run folder. Raises PinxitError if the run's own images cannot be found
+    any more.
     """
     if options.prior == "own":
-        return sample_with_label_frequencies(model, images, count, options.seed)
+        return sample_with_label_frequencies(model, images, count, options.seed, **generation)
     run = run_of(model)
     assert run is not None, "the model of a run"
     density = load_or_fit_prior(run, model, options.prior)
-    return sample_from_density(model, density, count, options.seed, like=images)
+    return sample_from_density(model, density, count, options.seed, like=images, **generation)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from pinxit.evaluation.codebook_usage import codebook_metrics
 from pinxit.evaluation.disentanglement import disentanglement_metrics
 from pinxit.evaluation.drawn_samples import draw_samples
 from pinxit.evaluation.elbo_surgery import surgery_metrics, surgery_protocol
-from pinxit.evaluation.estimates import Estimate, estimate_over
+from pinxit.evaluation.estimates import estimate_over
 from pinxit.evaluation.feature_space import (
     MIN_IMAGES,
     FeatureSpace,
@@ -32,7 +32,7 @@ from pinxit.evaluation.feature_space import (
 from pinxit.evaluation.fid import fid_metrics
 from pinxit.evaluation.inpainting import inpainting_metrics
 from pinxit.evaluation.latents import collapse_warnings, latent_metrics
-from pinxit.evaluation.likelihood import label_frequencies
+from pinxit.evaluation.likelihood import label_warnings, require_label_frequencies
 from pinxit.evaluation.likelihood_stages import LikelihoodStages
 from pinxit.evaluation.linear_probe import (
     MAX_VALIDATION_IMAGES,
@@ -40,13 +40,14 @@ from pinxit.evaluation.linear_probe import (
     select_labelled,
     split_for_probe,
 )
-from pinxit.evaluation.metrics import MetricValue, with_names
+from pinxit.evaluation.metrics import MetricValue, with_spaced_names
 from pinxit.evaluation.options import EvalOptions
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import reconstruction_metrics
 from pinxit.evaluation.retrieval import retrieval_metrics
 from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
 from pinxit.evaluation.two_sample import MIN_CLASSIFIER_SAMPLES, MIN_FIT_IMAGES
+from pinxit.evaluation.used_options import describe_generation, divide_options
 from pinxit.models.generation import GenerationParams
 from pinxit.models.inputs import captions_within_limit
 from pinxit.models.levels import has_posterior_density
@@ -99,13 +100,17 @@ class Evaluator:
     warnings: list[str] = field(default_factory=list)
 
     def metrics(self) -> Iterator[MetricValue]:
-        """Yield every metric that the model and its data allow."""
+        """Yield every metric that the model and its data allow.
+
+        Raises UsageError for options that have no effect, before anything is measured.
+        """
         model = self.model
+        self.protocol |= describe_generation(self.options.generation, self.generation)
         if isinstance(model, HasELBO):
             bounds = self.likelihood_stages.bounds(model, self.elbo_terms)
-            yield from self.name_images(bounds)
+            yield from with_spaced_names(bounds, self.test)
         elif isinstance(model, CanScore):
-            yield from self.name_images(self.likelihood_stages.scores(model))
+            yield from with_spaced_names(self.likelihood_stages.scores(model), self.test)
         if isinstance(model, CanEncode):
             yield from self.latents(model)
         if isinstance(model, CanTokenize):
@@ -119,14 +124,6 @@ class Evaluator:
         if self.options.distances:
             yield from self.distances()
 
-    def name_images(self, metrics: Iterable[MetricValue]) -> Iterator[MetricValue]:
-        """Add the names of the images to metrics of evenly spaced test images."""
-        for name, value in metrics:
-            per_image = value.per_image if isinstance(value, Estimate) else None
-            count = 0 if per_image is None else len(per_image)
-            rows = evenly_spaced_indices(len(self.test), count) if len(self.test.names) else ()
-            yield from with_names([(name, value)], [self.test.names[int(i)] for i in rows])
-
     # -- images --------------------------------------------------------------------------------
 
     @cached_property
@@ -138,6 +135,7 @@ class Evaluator:
         self.warnings += [TRAIN_SPLIT_WARNING] if split in ("train", "all") else []
         self.protocol["split"] = "all images (no test split)" if warning else split
         images = rows.evenly_spaced(MAX_TEST_IMAGES).load()
+        self.warnings += label_warnings(self.model, images)
         self.protocol["test_images"] = len(images)
         return images
 
@@ -167,7 +165,7 @@ class Evaluator:
         count = min(self.options.max_images, len(self.test))
         self.protocol["samples"] = count
         with self.progress.stage(f"{count:,} samples"):
-            return draw_samples(self.model, self.test, count, self.options)
+            return self.draw_samples(count)
 
     @cached_property
     def classifier_samples(self) -> Images | None:
@@ -177,7 +175,12 @@ class Evaluator:
         if not isinstance(self.model, CanSample) or len(self.samples or ()) >= needed:
             return self.samples
         with self.progress.stage(f"{count:,} samples for a classifier"):
-            return draw_samples(self.model, self.test, count, self.options)
+            return self.draw_samples(count)
+
+    def draw_samples(self, count: int) -> Images:
+        """Sample images with the label frequencies of the test images."""
+        given = self.generation["sample"]
+        return draw_samples(self.model, self.test, count, self.options, **given)
 
     @cached_property
     def caption_pairs(self) -> tuple[Images, list[str]]:
@@ -196,20 +199,15 @@ class Evaluator:
         """An image generated from each caption."""
         assert isinstance(self.model, CanDraw)
         _, texts = self.caption_pairs
-        params = self.generation_params()
+        params = GenerationParams(seed=self.options.seed, **self.generation["draw"])
         with self.progress.stage(f"drawing {len(texts):,} captions"):
             return self.model.draw(texts, params)
 
-    def generation_params(self) -> GenerationParams:
-        """Return the generation parameters, and record them in the protocol."""
-        params = self.options.generation
-        reranker = run_of(params.reranker)
-        self.protocol["generation"] = {
-            **params.overrides(),
-            "seed": params.seed,
-            "reranker": None if reranker is None else str(reranker.path),
-        }
-        return params
+    @cached_property
+    def generation(self) -> dict[str, dict[str, Any]]:
+        """The generation options of each method that is called, see `divide_options`."""
+        edits = self.images.before is not None or not isinstance(self.model, CanDraw)
+        return divide_options(self.model, self.options, edits=edits)
 
     # -- likelihood and latents ----------------------------------------------------------------
 
@@ -225,7 +223,7 @@ class Evaluator:
         """The stages that measure likelihoods; they share protocol and warnings."""
         label_probs = None
         if self.options.average_labels:
-            label_probs = label_frequencies(self.model, self._select("train"))
+            label_probs = require_label_frequencies(self.model, self._select("train"))
         return LikelihoodStages(
             self.test, self.options, self.progress, self.protocol, self.warnings, label_probs
         )
@@ -262,7 +260,8 @@ class Evaluator:
         if isinstance(model, CanCaption):
             images = self.record_text_metrics(model)
             with self.progress.stage(f"captions of {len(images):,} images"):
-                values = list(captioning.captioning_metrics(model, images, self.train_subset))
+                train, given = self.train_subset, self.generation["caption"]
+                values = list(captioning.captioning_metrics(model, images, train, **given))
             self.warnings += captioning.repetition_warnings(dict(values))
             yield from values
         if isinstance(model, CanTranslate):
@@ -284,7 +283,7 @@ class Evaluator:
             raise PinxitError("editing is evaluated on pairs of images before and after the edit.")
         images, instructions = self.caption_pairs
         assert images.before is not None
-        params = self.generation_params()
+        params = GenerationParams(seed=self.options.seed, **self.generation["edit"])
         with self.progress.stage(f"editing {len(images):,} images"):
             edited = model.edit(Images(images.before), instructions, params)
         yield from editing.edit_metrics(edited, images)
@@ -312,7 +311,8 @@ class Evaluator:
         """Error of completed images, by mask ratio."""
         images = self.test.evenly_spaced(MAX_INPAINTING_IMAGES)
         with self.progress.stage("inpainting"):
-            yield from inpainting_metrics(model, images, self.options.seed)
+            given = self.generation["complete"]
+            yield from inpainting_metrics(model, images, self.options.seed, **given)
 
     def probe(self, model: CanEmbed) -> Iterator[MetricValue]:
         """Accuracy of a linear probe on the features, if the images have labels."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,27 +25,34 @@ MAX_AUTOREGRESSIVE_IMAGES = 64  # a model that completes token by token is slow
 Pixels = UInt8[np.ndarray, "n height width channel"]
 
 
-def inpainting_metrics(model: CanComplete, images: Images, seed: int = 0) -> Iterator[MetricValue]:
+def inpainting_metrics(
+    model: CanComplete, images: Images, seed: int = 0, **generation: Any
+) -> Iterator[MetricValue]:
     """Yield the error at each mask ratio; of a left-to-right model that of the lower half.
 
+    `generation` are options of generation that the model takes, without the seed.
     `masked_mse_mean_fill` is a baseline: the masked pixels of each image are set to the mean of
     its visible pixels (at 75 %, or for the lower half).
     """
     if model.left_to_right:
         images = images.evenly_spaced(MAX_AUTOREGRESSIVE_IMAGES)
         mask = half_mask(images, "lower")
-        yield "masked_mse_half", _completion_mse(model, images, mask, seed)
+        yield "masked_mse_half", _completion_mse(model, images, mask, seed, generation)
         yield "masked_mse_mean_fill", masked_mse(images, fill_with_mean(images, mask), mask)
         return
     for ratio in MASK_RATIOS:
         mask = random_patch_mask(images, ratio, model.patch_size, seed)
-        yield f"masked_mse_{100 * ratio:.0f}", _completion_mse(model, images, mask, seed)
+        error = _completion_mse(model, images, mask, seed, generation)
+        yield f"masked_mse_{100 * ratio:.0f}", error
         if ratio == BASELINE_RATIO:
             yield "masked_mse_mean_fill", masked_mse(images, fill_with_mean(images, mask), mask)
 
 
-def _completion_mse(model: CanComplete, images: Images, mask: PixelMask, seed: int) -> Estimate:
-    return masked_mse(images, model.complete(images, mask, seed=seed).pixels, mask)
+def _completion_mse(
+    model: CanComplete, images: Images, mask: PixelMask, seed: int, generation: Mapping[str, Any]
+) -> Estimate:
+    completed = model.complete(images, mask, seed=seed, **generation)
+    return masked_mse(images, completed.pixels, mask)
 
 
 def masked_mse(originals: Images, pixels: Pixels, mask: PixelMask) -> Estimate:

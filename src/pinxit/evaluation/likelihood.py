@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float64
 
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
+from pinxit.errors import UsageError
 from pinxit.evaluation.estimates import (
     Estimate,
     bootstrap_estimate,
@@ -38,16 +39,37 @@ PerImage = Float64[np.ndarray, " n"]
 Likelihood = CanScore | HasELBO
 
 
-def name_given_label(model: object, name: str) -> str:
-    """Return the name of a metric that is conditional on the label if the model is."""
-    return f"{name}:{GIVEN_LABEL}" if is_label_conditional(model) else name
+def name_given_label(model: object, name: str, images: Images | None = None) -> str:
+    """Return the name of a metric that is conditional on the label if the model is.
+
+    Of images of which none has a label that the model knows it is not: it is given none.
+    """
+    if not is_label_conditional(model):
+        return name
+    if images is not None and len(images) and count_unlabelled(images) == len(images):
+        return name
+    return f"{name}:{GIVEN_LABEL}"
 
 
-def describe_likelihood(model: Likelihood, *, averaged: bool = False) -> str:
-    """Return what the likelihood is of, for the evaluation's protocol."""
+def count_unlabelled(images: Images) -> int:
+    """Return how many images have no label; those of a label that the model does not know are -1.
+
+    See `match_labels`.
+    """
+    return len(images) if images.labels is None else int((images.labels < 0).sum())
+
+
+def describe_likelihood(
+    model: Likelihood, images: Images | None = None, *, averaged: bool = False
+) -> str:
+    """Return what the likelihood of the images is of, for the evaluation's protocol."""
     parts = [model.likelihood_description]
     if is_label_conditional(model):
-        parts = ["log p(x | label), given the label of each image", *parts]
+        count, unlabelled = (0, 0) if images is None else (len(images), count_unlabelled(images))
+        given = "log p(x | label), given the label of each image"
+        if unlabelled:
+            given += " that has one that the model knows"
+        parts = [given if unlabelled < count or not count else "log p(x | no label)", *parts]
     if averaged:
         parts.append("also averaged over the labels, by their frequency in training")
     return "; ".join(parts)
@@ -58,7 +80,7 @@ def describe_likelihood(model: Likelihood, *, averaged: bool = False) -> str:
 
 def elbo_metrics(model: HasELBO, terms: ElboTerms, images: Images) -> Iterator[MetricValue]:
     """Yield the ELBO with its two terms."""
-    yield from _in_nats_and_bits(model, name_given_label(model, "elbo"), terms.elbo, images)
+    yield from _in_nats_and_bits(model, name_given_label(model, "elbo", images), terms.elbo, images)
     yield "distortion", estimate_mean(terms.distortion, images.groups)
     yield "rate", estimate_mean(terms.rate.sum(1), images.groups)
 
@@ -82,14 +104,14 @@ def iw_metrics(
     if averaged:
         yield from _in_nats_and_bits(model, "log_likelihood", estimate.log_likelihood, images)
         return
-    name = name_given_label(model, "log_likelihood")
+    name = name_given_label(model, "log_likelihood", images)
     yield from _in_nats_and_bits(model, name, estimate.log_likelihood, images)
     yield (
-        name_given_label(model, "log_likelihood_half"),
+        name_given_label(model, "log_likelihood_half", images),
         estimate_mean(estimate.half, images.groups),
     )
     quarter = estimate_mean(estimate.quarter, images.groups)
-    yield name_given_label(model, "log_likelihood_quarter"), quarter
+    yield name_given_label(model, "log_likelihood_quarter", images), quarter
     yield "iw_gain", estimate_mean(estimate.log_likelihood - estimate.half, images.groups)
     if elbo is not None:
         yield "bound_gap", estimate_mean(estimate.log_likelihood - elbo, images.groups)
@@ -115,6 +137,12 @@ def sampling_error(estimate: IWLogLikelihood) -> float | None:
     """Return the Monte Carlo standard error of the mean over the images; None for one sample."""
     error = float(np.sqrt(np.square(estimate.std_error).sum()) / len(estimate.std_error))
     return error if math.isfinite(error) else None
+
+
+def label_warnings(model: object, images: Images) -> Iterator[str]:
+    """Yield a warning if a label-conditional model is given no label of some of the images."""
+    if is_label_conditional(model) and (count := count_unlabelled(images)):
+        yield f"{count:,} of {len(images):,} images have no label that the model knows"
 
 
 def iw_protocol(estimate: IWLogLikelihood, num_samples: int, defensive: float) -> dict[str, Any]:
@@ -165,7 +193,7 @@ def score_metrics(
     """
     eight_bit = model.eight_bit and (is_held is None or bool(is_held.all()))
     scores = np.asarray(model.score(images, seed=seed), np.float64)
-    name = name_given_label(model, "log_likelihood")
+    name = name_given_label(model, "log_likelihood", images)
     yield from _in_nats_and_bits(model, name, scores, images, eight_bit)
     if label_probs is not None and is_label_conditional(model):
         average = average_over_labels(model, images, label_probs, seed)
@@ -219,6 +247,14 @@ def label_frequencies(model: object, train: Images | ImageRows) -> LabelProbs | 
     labels = images.labels[train.rows]
     counts = np.bincount(labels[labels >= 0], minlength=len(images.label_names))
     return counts / counts.sum() if counts.sum() else None
+
+
+def require_label_frequencies(model: object, train: Images | ImageRows) -> LabelProbs:
+    """Return `label_frequencies`. Raises UsageError if there are none."""
+    frequencies = label_frequencies(model, train)
+    if frequencies is None:
+        raise UsageError("average_labels needs training images with labels.")
+    return frequencies
 
 
 def _in_nats_and_bits(

@@ -26,6 +26,14 @@ IW_SAMPLES = 5_000  # of an image, by default
 MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
 
 
+def choose_iw_samples(model: object, num_samples: int | None) -> int:
+    """Return the importance samples of an image; by default none of a grid of latents."""
+    if num_samples is not None:
+        return num_samples
+    has_grid = isinstance(model, CanEncode) and len(model.latent_shape) > 1
+    return 0 if has_grid else IW_SAMPLES
+
+
 @dataclass
 class LikelihoodStages:
     """Measures likelihoods of the test images; adds to `protocol` and `warnings` on the way."""
@@ -41,10 +49,7 @@ class LikelihoodStages:
         """Yield the ELBO of all test images, and the importance-weighted estimate on a subset."""
         self.protocol["likelihood"] = self._describe(model)
         yield from likelihood.elbo_metrics(model, terms, self.test)
-        num_samples = self.options.iw_samples
-        if num_samples is None:
-            has_grid = isinstance(model, CanEncode) and len(model.latent_shape) > 1
-            num_samples = 0 if has_grid else IW_SAMPLES
+        num_samples = choose_iw_samples(model, self.options.iw_samples)
         if num_samples:
             yield from self.importance_sampling(model, num_samples, terms)
         if model.eight_bit:
@@ -90,7 +95,8 @@ class LikelihoodStages:
         self.protocol["likelihood"] = description
 
     def _describe(self, model: CanScore | HasELBO) -> str:
-        return likelihood.describe_likelihood(model, averaged=self.label_probs is not None)
+        averaged = self.label_probs is not None
+        return likelihood.describe_likelihood(model, self.test, averaged=averaged)
 
     def _estimate(
         self, model: HasELBO, images: Images, num_samples: int, label_probs: LabelProbs | None

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.estimates import Curve, Estimate, Groups, estimate_proportion
 
 
@@ -200,6 +201,15 @@ def with_names(metrics: Iterable[MetricValue], names: Sequence[str]) -> Iterator
             assert isinstance(value, Estimate)
             value = value if len(value.names) else dataclasses.replace(value, names=names)
         yield name, value
+
+
+def with_spaced_names(metrics: Iterable[MetricValue], images: Images) -> Iterator[MetricValue]:
+    """Yield metrics of some of these images, evenly spaced, with the names of the images."""
+    for name, value in metrics:
+        per_image = value.per_image if isinstance(value, Estimate) else None
+        count = 0 if per_image is None else len(per_image)
+        rows = evenly_spaced_indices(len(images), count) if len(images.names) else ()
+        yield from with_names([(name, value)], [images.names[int(i)] for i in rows])
 
 
 class Collected(NamedTuple):

@@ -13,6 +13,7 @@ from pinxit.errors import UsageError, did_you_mean
 from pinxit.models.generation import GenerationParams
 
 PriorOfSamples = Literal["own", "mixture", "realnvp"]
+LEAST = {"iw_samples": 0, "probe_train_size": 0, "max_images": 2, "likelihood_images": 1}
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,26 @@ class EvalOptions:
     # run whose frozen encoder is the feature space of the distances; None: a small network
     # trained once per data set
     feature_run: Path | None = None
-    # how images are generated from text; its seed is the seed of the whole evaluation
+    # how images and captions are generated; its seed is the seed of the whole evaluation
     generation: GenerationParams = field(default_factory=GenerationParams)
 
     def __post_init__(self) -> None:
         if self.split not in (*SPLITS, "all"):
             hint = did_you_mean(self.split, [*SPLITS, "all"])
             raise UsageError(f"there is no split '{self.split}'.{hint}")
-        for name, least in (("iw_samples", 0), ("probe_train_size", 0), ("max_images", 2)):
-            if (getattr(self, name) or least) < least:
-                raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}.")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be {least} or more, not {value}.")
         if not 0 <= self.defensive_share < 1:
             raise UsageError(
                 f"defensive_share must be at least 0 and below 1, not {self.defensive_share}."
             )
-        if self.likelihood_images is not None and self.likelihood_images < 1:
-            raise UsageError(f"likelihood_images must be 1 or more, not {self.likelihood_images}.")
+        if self.iw_samples == 0 and self.defensive_share != type(self).defensive_share:
+            raise UsageError("defensive_share needs iw_samples above 0.")
+        for name in ("fid", "feature_run"):
+            if getattr(self, name) and not self.distances:
+                raise UsageError(f"{name} needs distances, which are switched off.")
         if self.prior not in get_args(PriorOfSamples):
             hint = did_you_mean(self.prior, get_args(PriorOfSamples))
             raise UsageError(f"there is no prior '{self.prior}'.{hint}")

@@ -18,6 +18,7 @@ from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
+from pinxit.evaluation.used_options import check_options, list_unused_amounts
 from pinxit.extras import require_extra
 from pinxit.models.inputs import check_images
 from pinxit.models.protocols import CanEncode, HasText
@@ -108,6 +109,7 @@ def measure(
         Run(options.feature_run).check_weights()
     model: Any = run.load(resolve_device(device or "auto"))
     check_prior(model, options.prior)
+    check_options(model, options)
     has_text = isinstance(model, HasText)
     if has_text:
         require_extra("text", "evaluating a model of captions")
@@ -116,6 +118,7 @@ def measure(
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)
+        evaluator.warnings += list_unused_amounts(model, options)
         evaluator.warnings += _data_warnings(run, images, is_own=data is None)
         collected = collect(evaluator.metrics())
     if not collected.metrics:

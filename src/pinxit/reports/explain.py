@@ -11,7 +11,7 @@ from pinxit.console import StageProgress, echo
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.home_folder import expand_home
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError, UsageError, describe_os_error
 from pinxit.extras import require_extra
 from pinxit.reports.explain_record import TRIAL_MINUTES, explanation_files
 from pinxit.runs import Run
@@ -38,7 +38,8 @@ def explain(
 
     Return the record that is written to `explain.json`, beside the page `explain.html` (or `out`),
     for `data` that are not the run's own to `explain-DATA.json` and `explain-DATA.html`, which is
-    printed, unless `write` is False: `state`, `causes`, `remedies`, `trials` by measured gain,
+    printed, unless `write` is False; with a warning if the run folder cannot be written. It has
+    `state`, `causes`, `remedies`, `trials` by measured gain,
     `curve`, `metrics` {name: number}, the error of `x` as `x_error`, `curves`, `protocol`,
     `warnings`.
 
@@ -71,14 +72,30 @@ def explain(
         record_file, page_file = explanation_files(record["protocol"])
         path = run.path / page_file if out is None else expand_home(out)
         try:
-            run.write(record_file, record)
             write_atomically(path, page)
         except OSError as error:
             reason = error.strerror or error
             raise PinxitError(f"the explanation cannot be written to {path}: {reason}.") from None
-        if progress and record["protocol"].get("other_data"):
+        is_written = _write_record(run, record_file, record)
+        if progress and is_written and record["protocol"].get("other_data"):
             echo(f"not the run's own data: written to {run.path / record_file} and {path}")
     return record
+
+
+def _write_record(run: Run, file: str, record: dict[str, Any]) -> bool:
+    """Write the record and return whether it is written; a warning if that fails.
+
+    The page is written, and Python has the record: the folder may be one that cannot be written,
+    for which `out` is.
+    """
+    try:
+        run.write(file, record)
+    except OSError as error:
+        warning = f"not written: {describe_os_error(error)}"
+        echo(f"warning: {warning}")
+        record["warnings"].append(warning)
+        return False
+    return True
 
 
 def check_arguments(
