@@ -351,9 +351,41 @@ def test_the_runner_names_the_reason_of_a_trial_that_cannot_be_trained(short_run
     from pinxit.evaluation.advice import Remedy
 
     runner = TrialRunner(
-        short_run, short_run.load(), blobs(240), None, {}, 2, 30, StageProgress(False)
+        short_run,
+        short_run.load(),
+        blobs(240),
+        blobs(240),
+        None,
+        {},
+        2,
+        30,
+        StageProgress(False),
     )
     remedy = Remedy("odd", "odd", "none", "pinxit", changes={"beta": -1.0})
     (trial,) = runner.try_remedies([remedy])
     assert "beta must be 0 or more" in trial.error
     assert trial.gain is None
+
+
+def test_trials_train_on_the_images_of_the_run_and_are_measured_on_others(short_run, monkeypatch):
+    """A remedy that is tried on other images is the same training, and one of other images anew."""
+    trained = []
+
+    def train(base, images, *_):
+        trained.append(images)
+        raise PinxitError("no trial")
+
+    monkeypatch.setattr("pinxit.evaluation.trials.train_trial", train)
+    with pytest.raises(PinxitError, match="no trial"):
+        explain(short_run, blobs(240, seed=5), curve=True, trial_minutes=1e-6, write=False)
+    assert np.array_equal(trained[0].pixels, blobs(240).pixels)
+
+
+def test_a_trial_of_other_images_is_trained_anew(short_run, tmp_path):
+    train_trial(short_run, blobs(240), {}, 2, tmp_path / "trial")
+    first = (tmp_path / "trial" / "trial.json").read_text()
+    train_trial(short_run, blobs(240, seed=5), {}, 2, tmp_path / "trial")
+    assert (tmp_path / "trial" / "trial.json").read_text() != first
+    before = (tmp_path / "trial" / "weights.safetensors").stat().st_mtime_ns
+    train_trial(short_run, blobs(240, seed=5), {}, 2, tmp_path / "trial")
+    assert (tmp_path / "trial" / "weights.safetensors").stat().st_mtime_ns == before

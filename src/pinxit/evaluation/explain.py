@@ -25,7 +25,7 @@ from pinxit.evaluation.noise_model import (
     noise_variance,
     single_sigma,
 )
-from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
+from pinxit.evaluation.posterior_cover import Cover, GivenLabels, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
 from pinxit.evaluation.total_correlation import RateParts, count_images, split_rate
 from pinxit.models.latent_densities import Density
@@ -363,10 +363,13 @@ class Explainer:
     @cached_property
     def cover(self) -> Cover:
         """The training images that the z of some test images could stand for."""
-        z = self.queries[1][:, self.region.latents]
+        queries, z = self.queries
+        z = z[:, self.region.latents]
         with self.progress.stage("training images at the same z"):
             rows, train = self.region.select(self.train_posterior, len(z))
-            return find_cover(train, self.covering_images.take(rows), z, self.region)
+            images = self.covering_images.take(rows)
+            labels = GivenLabels.of_model(self.model, images, queries)
+            return find_cover(train, images, z, self.region, labels=labels)
 
     @cached_property
     def covering_images(self) -> Images:

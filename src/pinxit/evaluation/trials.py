@@ -82,11 +82,12 @@ class CurvePoint:
 
 @dataclass
 class TrialRunner:
-    """Trains and measures variants of a run."""
+    """Trains variants of a run on its own images, and measures them on others or the same."""
 
     run: Run
     model: Any
-    images: Images
+    images: Images  # to measure on
+    training_images: Images
     space: FeatureSpace | None
     densities: dict[str, Density]
     steps: int
@@ -123,7 +124,7 @@ class TrialRunner:
     def _train(self, name: str, changes: dict[str, Any]) -> Any:
         folder = self.run.path / FOLDER / name
         device = self.model.device.type
-        run = train_trial(self.run, self.images, changes, self.steps, folder, device)
+        run = train_trial(self.run, self.training_images, changes, self.steps, folder, device)
         return run.load(resolve_device(device))
 
     def _try(self, remedy: Remedy, own: dict[str, Measured]) -> Trial:

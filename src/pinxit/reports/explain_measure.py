@@ -57,13 +57,18 @@ def measure_run(
     model = run.load(resolve_device(device or "auto"))
     _require_latents(run, model)
     images = _load_images(run, data, stages.show)
+    training_images = images
+    if (curve or try_remedies) and data is not None:
+        training_images = _load_training_images(run, images, stages.show)
     explainer = Explainer(model, images, stages, seed)
     explainer.warnings += _data_warnings(run, images, is_own=data is None)
     metrics, curves = measure_metrics(explainer), measure_curves(explainer)
     collapse = explainer.collapse_warnings()
     verdict = assess(run, {"metrics": metrics, "warnings": collapse})
     state = find_state(verdict, metrics)
-    causes = find_causes(metrics, verdict, pixels_depend=explainer.pixels_depend)
+    causes = find_causes(
+        metrics, verdict, pixels_depend=explainer.pixels_depend, unit=explainer.activity.unit
+    )
     remedies = list_remedies(run, state, verdict, metrics)
     record: dict[str, Any] = {
         "state": state,
@@ -79,7 +84,7 @@ def measure_run(
     if curve or try_remedies:
         steps = choose_steps(run, trial_minutes)
         runner = TrialRunner(
-            run, model, images, explainer.space, explainer.densities, steps,
+            run, model, images, training_images, explainer.space, explainer.densities, steps,
             explainer.num_images, stages, seed,
         )  # fmt: skip
         record["protocol"]["trial_steps"] = steps
@@ -119,8 +124,28 @@ def _load_images(
         raise explain_missing_data(run, error) from None
 
 
+def _load_training_images(run: Run, images: Images, progress: bool) -> Images:
+    """Return the images that a run was trained on: trials go on with these, whatever is measured.
+
+    Raises PinxitError if they cannot be found any more.
+    """
+    if run.own_images is None and images.fingerprint == _fingerprint_of(run):
+        return images
+    try:
+        return load_run_data(run, progress=progress)
+    except PinxitError as error:
+        raise error.with_text(
+            f"{error}\nTrials train on the images of the run: put them back, or leave out --try "
+            "and --curve."
+        ) from None
+
+
+def _fingerprint_of(run: Run) -> str:
+    return (run.config.get("data") or {}).get("fingerprint") or ""
+
+
 def _data_warnings(run: Run, images: Images, *, is_own: bool) -> list[str]:
-    fingerprint = (run.config.get("data") or {}).get("fingerprint")
+    fingerprint = _fingerprint_of(run)
     if not fingerprint or fingerprint == images.fingerprint:
         return []
     if is_own:

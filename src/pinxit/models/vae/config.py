@@ -11,9 +11,10 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.components import are_large
 from pinxit.models.config import model_config
-from pinxit.models.option_effects import Need
+from pinxit.models.option_effects import Need, Rule
 from pinxit.models.vae.compatibility import (
     NEEDS,
+    TRAINING_RULES,
     check_options,
     check_ranges,
     vector_options,
@@ -159,6 +160,7 @@ class Config:
     label_dropout: float = 0.1
 
     option_needs: ClassVar[tuple[Need, ...]] = NEEDS
+    training_rules: ClassVar[tuple[Rule, ...]] = TRAINING_RULES
 
     def __post_init__(self) -> None:
         check_ranges(self)

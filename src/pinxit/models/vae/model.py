@@ -129,10 +129,11 @@ class VAE(nn.Module):
         params = outputs.float()
         return params + self.info.mean if isinstance(self.likelihood, Gaussian) else params
 
-    def fit_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+    def fit_log_prob(self, params: Tensor, x: Tensor, *, is_recorded: bool = True) -> Tensor:
         """log p(x|z); in training with the variance that fits this batch, if it is analytic."""
         if self.training and isinstance(self.likelihood, Gaussian):
-            return self.likelihood.log_prob(params, x, self.likelihood.update(params.detach(), x))
+            sigma = self.likelihood.update(params.detach(), x, is_recorded=is_recorded)
+            return self.likelihood.log_prob(params, x, sigma)
         return self.likelihood.log_prob(params, x)
 
     def elbo(self, x: X, labels: Labels, seeds: Sequence[int] | None = None) -> Elbo:
