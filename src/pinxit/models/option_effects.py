@@ -25,6 +25,13 @@ class Rule(NamedTuple):
     message: str
 
 
+DROPS_ALL_LABELS = Rule(
+    lambda c: c.condition == "label" and c.label_dropout == 1,
+    "label_dropout 1 drops every label, so that nothing is learned of them; give less, or leave "
+    "out condition.",
+)
+
+
 def check_effects(config: Any, info: DatasetInfo) -> None:
     """Raise UsageError for an option of a configuration, as it was given, that has no effect.
 

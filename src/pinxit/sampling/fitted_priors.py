@@ -18,7 +18,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError, UsageError, describe_os_error
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import label_index
+from pinxit.models.inputs import choose_sample_labels, label_index
 from pinxit.models.latent_densities import (
     Density,
     FlowDensity,
@@ -29,6 +29,7 @@ from pinxit.models.latent_densities import (
 from pinxit.models.levels import require_posterior_density
 from pinxit.models.protocols import CanEncode
 from pinxit.models.results import LatentPosterior
+from pinxit.nn.rng import per_image_seeds
 from pinxit.runs import Run
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import largest_remainder
@@ -201,25 +202,31 @@ def sample_from_density(
     A label-conditional model gets `label`, or else the label frequencies of the images `like`.
     """
     z = density.sample(n, seed, start, temperature)
-    labels = choose_labels(model, n, like, label, seed)
+    labels = choose_labels(model, n, like, label, seed, start)
     if temperature == 0:
         return model.decode(z, labels)
     return decode_as_sampled(model, z, labels, seed, start)
 
 
 def choose_labels(
-    model: CanEncode, n: int, like: Images | None, label: int | None = None, seed: int = 0
+    model: Any,
+    n: int,
+    like: Images | None,
+    label: int | None = None,
+    seed: int = 0,
+    start: int = 0,
 ) -> np.ndarray | None:
     """Return n labels: `label`, or in random order with the frequencies of the images `like`.
 
-    None for a model that is not conditioned on labels, or without either.
+    Without either as the model samples; None for a model that is not conditioned on labels.
     """
     if not is_label_conditional(model):
         return None
     if label is not None:
         return np.full(n, label)
     if like is None or like.labels is None or (like.labels < 0).all():
-        return None
+        seeds = per_image_seeds(seed, n, start)
+        return choose_sample_labels(model.config, model.info, None, seeds)
     counts = np.bincount(like.labels[like.labels >= 0], minlength=len(like.label_names))
     labels = np.repeat(np.arange(len(counts)), largest_remainder(counts, n))
     return np.random.default_rng(seed).permutation(labels)

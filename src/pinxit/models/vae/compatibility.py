@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from pinxit.errors import UsageError
-from pinxit.models.option_effects import Need, Rule
+from pinxit.models.option_effects import DROPS_ALL_LABELS, Need, Rule
 
 POSITIVE = (
     "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
@@ -292,6 +292,7 @@ RULES = (
 )
 # at the start of a training only: runs of earlier versions that have such options still load
 TRAINING_RULES = (
+    DROPS_ALL_LABELS,
     Rule(
         lambda c: c.prior == "vamp" and c.beta == 0,
         "prior vamp learns its images by the KL term, whose weight beta is 0; give a beta above 0, "

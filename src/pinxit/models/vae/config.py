@@ -156,7 +156,8 @@ class Config:
     adversarial_from: float = 0.5
     # label: encoder and decoder are conditioned on the image's label
     condition: Literal["none", "label"] = "none"
-    # probability of dropping a label in training, so that the model also samples without one
+    # probability of dropping a label in training, so that the model also samples without one; 0:
+    # without one it samples with a label at random
     label_dropout: float = 0.1
 
     option_needs: ClassVar[tuple[Need, ...]] = NEEDS

@@ -17,7 +17,7 @@ from pinxit.data.batch import Batch, DatasetInfo, Seed
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import LEVELS, SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import check_images, label_index
+from pinxit.models.inputs import check_images, choose_sample_labels
 from pinxit.models.levels import latent_temperatures
 from pinxit.models.results import Elbo, LatentPosterior, Loss
 from pinxit.models.vae.autoregressive_likelihood import (
@@ -44,6 +44,7 @@ from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior, buil
 from pinxit.models.vae.vamp_prior import build_prior
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
+from pinxit.nn.layers import set_label_dropout
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
 
@@ -70,6 +71,7 @@ class VAE(nn.Module):
         self.likelihood = build_decoder_likelihood(config, info)
         self.prior = build_prior(config, info, self.latent_dim, self.posterior)
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
+        set_label_dropout(self, config.label_dropout)
         self.posteriors = build_posterior(config, self.latent_dim)
         self.discriminators = build_discriminators(config, info, self.latent_dim)
         self.perceptual = build_perceptual(config, info)
@@ -241,18 +243,15 @@ class VAE(nn.Module):
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
         resolved = resolve_params(params, options, LEVELS if self.level_shapes else SEEDED)
-        labels = self._label_batch(label, n)
         check_temperature(self.config, resolved)
         scale = latent_temperatures(self.level_shapes, self.latent_dim, resolved)
         seeds = per_image_seeds(resolved.seed, n, resolved.start)
+        labels = choose_sample_labels(self.config, self.info, label, seeds)
         noise = torch.from_numpy(scale) * per_image_normal(n, (self.latent_dim,), seeds)
         if isinstance(self.likelihood, Autoregressive) and scale.any():
             pixel_seeds = [mix_seed(own, 1) for own in seeds]
             return self.sample_pixels(self.from_noise(noise.numpy()), labels, seed=pixel_seeds)
         return self._decode_to_images(self.prior.transform, noise, labels)
-
-    def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
-        return None if label is None else np.full(n, label_index(self.config, self.info, label))
 
     @torch.inference_mode()
     def encode(self, images: Images) -> LatentPosterior:
