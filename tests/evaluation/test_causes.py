@@ -15,7 +15,7 @@ from pinxit.evaluation.causes import explain_state, find_causes, find_state
 from pinxit.evaluation.retrain_command import retrain_command
 from pinxit.models.vae import Config
 from pinxit.runs import Run
-from pinxit.training.verdict import assess
+from pinxit.training.verdict import Verdict, assess
 from tests.builders import blobs, make_run
 
 GOOD = {

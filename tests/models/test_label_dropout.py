@@ -57,7 +57,8 @@ def outputs(model) -> dict[str, np.ndarray]:
     values = {"sample": model.sample(6, seed=1).pixels}
     for name, given in (("none", images), ("unknown", unknown)):
         for ability in ("embed", "score"):
-            if hasattr(model, ability):
+            is_scored = ability != "score" or getattr(model, "left_to_right", True)
+            if hasattr(model, ability) and is_scored:
                 values[f"{ability} {name}"] = np.asarray(getattr(model, ability)(given))
         if hasattr(model, "reconstruct"):
             values[f"reconstruct {name}"] = model.reconstruct(given).pixels

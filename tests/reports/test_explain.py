@@ -15,6 +15,7 @@ import pinxit
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation import explain as explain_module
 from pinxit.evaluation import feature_space
+from pinxit.evaluation.explain_metrics import outlier_warnings
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import latent_densities
 from pinxit.reports import report
@@ -244,11 +245,11 @@ def test_one_image_that_outweighs_the_others_is_named(run):
     from pinxit.evaluation.explain import Explainer
 
     explainer = Explainer(run.load(), blobs(400), StageProgress(False))
-    assert explainer.outlier_warnings() == []
+    assert outlier_warnings(explainer) == []
     before = explainer.prior_gains()["mixture"].value
     explainer.terms.rate[3] += 1e4
     explainer.posterior.mean[3] += 100
-    (warning,) = explainer.outlier_warnings()
+    (warning,) = outlier_warnings(explainer)
     assert explainer.test.names[3] in warning
     count = len(explainer.test)
     assert abs(explainer.prior_gains()["mixture"].value - before) < 10 / count + 0.5

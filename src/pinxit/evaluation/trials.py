@@ -25,6 +25,7 @@ from pinxit.evaluation.jackknife import assign_blocks, jackknife_estimate
 from pinxit.evaluation.power_spectrum import power_spectrum, sharpness
 from pinxit.evaluation.prior_gap import NUM_BLOCKS
 from pinxit.models.latent_densities import Density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
 from pinxit.sampling.elbo import elbo_terms
@@ -168,13 +169,11 @@ class TrialRunner:
         else:
             samples = sample_from_density(model, density, count, seed, like=images)
         reference, decoded = power_spectrum(shown), model.reconstruct(images)
-        metrics = flatten(
-            {
-                "rate": estimate_mean(terms.rate.sum(1), images.groups),
-                "distortion": estimate_mean(terms.distortion, images.groups),
-                "elbo": estimate_mean(terms.elbo, images.groups),
-            }
-        )
+        values = {"distortion": estimate_mean(terms.distortion, images.groups)}
+        if not has_point_posterior(model):
+            values["rate"] = estimate_mean(terms.rate.sum(1), images.groups)
+            values["elbo"] = estimate_mean(terms.elbo, images.groups)
+        metrics = flatten(values)
         metrics["active_units"] = float(latent_activity(model, images, terms=terms).active.sum())
         for name, generated in (("reconstructions", decoded), ("samples", samples)):
             value = sharpness(power_spectrum(generated), reference)

@@ -10,16 +10,17 @@ from typing import Any
 
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.advice import Remedy, list_remedies
 from pinxit.evaluation.causes import Cause, find_causes, find_state
 from pinxit.evaluation.explain import Explainer
-from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics
+from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics, outlier_warnings
 from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import get_family, list_families
 from pinxit.models.abilities import ABILITIES, with_article
 from pinxit.models.levels import require_posterior_density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import explain_missing_data, read_explanation
 from pinxit.runs import Run
@@ -56,6 +57,10 @@ def measure_run(
     """Measure causes, remedies and, if they are requested, trials and curve. See `explain`."""
     model = run.load(resolve_device(device or "auto"))
     _require_latents(run, model)
+    if curve and has_point_posterior(model):
+        raise UsageError(
+            "a curve is of distortion over rate; posterior deterministic is a point, without one."
+        )
     images = _load_images(run, data, stages.show)
     training_images = images
     if (curve or try_remedies) and data is not None:
@@ -77,7 +82,7 @@ def measure_run(
         "remedies": [_describe_remedy(remedy) for remedy in remedies],
         "metrics": metrics,
         "curves": curves,
-        "warnings": [*explainer.warnings, *explainer.outlier_warnings(), *collapse],
+        "warnings": [*explainer.warnings, *outlier_warnings(explainer), *collapse],
         "protocol": _describe_protocol(run, explainer, seed),
     }
     record |= _keep_earlier(run, record["protocol"])

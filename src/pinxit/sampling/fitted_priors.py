@@ -10,6 +10,7 @@ import hashlib
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -27,8 +28,9 @@ from pinxit.models.latent_densities import (
     fit_mixture,
 )
 from pinxit.models.levels import require_posterior_density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.models.protocols import CanEncode
-from pinxit.models.results import LatentPosterior
+from pinxit.models.results import LatentPosterior, Posterior
 from pinxit.nn.rng import per_image_seeds
 from pinxit.runs import Run
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
@@ -41,6 +43,9 @@ MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 50_000, 1_000
 LONG_FIT_IMAGES = 5_000  # of more a fit takes seconds, and says so
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
 FIT = "2"  # how a prior is fitted; one that was fitted otherwise is fitted again
+FIT_OF_POINTS = "2 by scale"
+POINT_SPREAD = 0.1  # of the Gaussian around a point, in standard deviations of the latent
+MIN_SPREAD, TINY_SPREAD = 1e-3, 1e-9  # of a latent, in those of the others; of the one image
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
     "realnvp": FlowDensity,
@@ -99,8 +104,24 @@ def select_for_fitting(images: Images, max_train: int = MAX_TRAIN_IMAGES) -> tup
 
 
 def encode_for_fitting(model: CanEncode, images: Images, seed: int = 0) -> LatentPosterior:
-    """Return q(z|x) of images as the model observes them, `[n, latent]`."""
-    return model.encode(match_labels(model, observe_images(model, images, seed))).flatten()
+    """Return q(z|x) of images as the model observes them, `[n, latent]`.
+
+    Points have the spread of a tenth of each latent's own, whatever the scale of the latents.
+    """
+    images = match_labels(model, observe_images(model, images, seed))
+    posterior = model.encode(images).flatten()
+    return spread_points(posterior.mean) if has_point_posterior(model) else posterior
+
+
+def spread_points(mean: Float32[np.ndarray, "n latent"]) -> Posterior:
+    """Return Gaussians around points: a tenth of the standard deviation of each latent wide.
+
+    A latent that hardly varies has a thousandth of what the others have on average.
+    """
+    std = mean.std(0, dtype=np.float64)
+    least = max(MIN_SPREAD * float(np.sqrt(np.square(std).mean())), TINY_SPREAD)
+    spread = POINT_SPREAD * np.maximum(std, least)
+    return Posterior(mean, np.tile(spread.astype(np.float32), (len(mean), 1)))
 
 
 def fit_prior(
@@ -157,7 +178,9 @@ def keep_prior(run: Run, density: Density, digest: str) -> None:
 
 def _facts(run: Run, digest: str) -> dict[str, str]:
     """Return what a file says of its prior: weights, way of fitting and set of images."""
-    return {"weights": digest, "fit": FIT, "images": _fingerprint_of(run)}
+    is_point = run.config["model"].get("posterior") == "deterministic"
+    fit = FIT_OF_POINTS if is_point else FIT
+    return {"weights": digest, "fit": fit, "images": _fingerprint_of(run)}
 
 
 def hash_weights(run: Run) -> str:

@@ -91,9 +91,10 @@ class Config:
     # as there are images
     pseudo_inputs: int | None = None
     # q(z|x); gaussian: with a variance per latent; deterministic: one point, whose square norm / 2
-    # takes the place of the KL (RAE, Ghosh 2019); likelihoods then take it as a Gaussian of
-    # standard deviation 0.1; iaf: latents depend on one another, by an inverse autoregressive flow
-    # (Kingma 2016); vmf: von Mises-Fisher on a sphere, with a uniform prior (Davidson 2018)
+    # takes the place of the KL (RAE, Ghosh 2019), so that there is no ELBO: what needs a density
+    # takes it as a Gaussian of standard deviation 0.1; iaf: latents depend on one another, by an
+    # inverse autoregressive flow (Kingma 2016); vmf: von Mises-Fisher on a sphere, with a uniform
+    # prior (Davidson 2018)
     posterior: Literal["gaussian", "deterministic", "iaf", "vmf"] = "gaussian"
     # steps of the flow of posterior iaf; None: 2
     iaf_steps: int | None = None

@@ -35,7 +35,7 @@ from pinxit.models.vae.importance import (
     fast_log_weights,
     supports_fast_importance,
 )
-from pinxit.models.vae.inference import draw, log_terms
+from pinxit.models.vae.inference import draw, log_weights, point_terms
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe_likelihood
 from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
@@ -147,6 +147,10 @@ class VAE(nn.Module):
         params = self.decode_params(drawn.z, labels) if drawn.decoded is None else drawn.decoded
         return Elbo(-self.likelihood.log_prob(params, x), drawn.rate)
 
+    def point_terms(self, x: X, labels: Labels) -> Elbo:
+        """Return the distortion of the decoded mean, and what a point has in place of the KL."""
+        return point_terms(self, x, labels)
+
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """-ELBO, or the importance-weighted bound, with what the options add: see `loss`."""
         return training_loss(self, batch, progress)
@@ -182,18 +186,7 @@ class VAE(nn.Module):
             shape = (len(x), samples)
             uniforms = torch.rand(shape) if own is None else draw_uniforms(shape, own)
             uniforms = uniforms.to(self.device)
-        return self._log_weights(x, labels, noise, uniforms, defensive_share)
-
-    def _log_weights(
-        self,
-        x: X,
-        labels: Labels,
-        noise: Float[Tensor, "batch samples latent"],
-        uniforms: Weights | None = None,
-        defensive_share: float = 0.0,
-    ) -> Weights:
-        log_p_x, log_p_z, log_q = log_terms(self, x, labels, noise, uniforms, defensive_share)
-        return log_p_x + log_p_z - log_q
+        return log_weights(self, x, labels, noise, uniforms, defensive_share)
 
     def importance_log_weights(
         self,
@@ -384,7 +377,7 @@ class VAE(nn.Module):
         noise = self._noise((len(x), samples, self.latent_dim), image_seeds(images, seed, draw))
 
         def iw_bound(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
-            weights = self._log_weights(x, labels, noise).double()
+            weights = log_weights(self, x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
         size = max(1, BATCH_SIZE // samples)
