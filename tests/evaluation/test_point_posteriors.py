@@ -121,7 +121,7 @@ def test_priors_are_fitted_to_points_that_are_spread_by_their_scale():
     assert np.allclose(scaled.std, 2.0**-6 * plain.std, rtol=1e-5)
 
 
-def test_importance_samples_of_points_are_taken_where_they_are_asked_for():
+def test_importance_samples_of_points_are_taken_on_request():
     options = EvalOptions(distances=False, probe_train_size=0, iw_samples=4, likelihood_images=8)
     evaluator = Evaluator(build_point(), blobs(), options, StageProgress(False))
     metrics = collect(evaluator.metrics()).metrics

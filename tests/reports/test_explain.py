@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -256,8 +257,6 @@ def test_one_image_that_outweighs_the_others_is_named(run):
 
 
 def test_changed_data_are_explained_with_a_warning(run):
-    import dataclasses
-
     other = dataclasses.replace(blobs(100, seed=5), fingerprint="other")
     result = explain(run, other, write=False)
     assert any("was not trained on blobs" in warning for warning in result["warnings"])
@@ -383,10 +382,12 @@ def test_trials_train_on_the_images_of_the_run_and_are_measured_on_others(short_
 
 
 def test_a_trial_of_other_images_is_trained_anew(short_run, tmp_path):
+    other = dataclasses.replace(blobs(240, seed=5), fingerprint="other")
     train_trial(short_run, blobs(240), {}, 2, tmp_path / "trial")
     first = (tmp_path / "trial" / "trial.json").read_text()
-    train_trial(short_run, blobs(240, seed=5), {}, 2, tmp_path / "trial")
+    train_trial(short_run, other, {}, 2, tmp_path / "trial")
     assert (tmp_path / "trial" / "trial.json").read_text() != first
-    before = (tmp_path / "trial" / "weights.safetensors").stat().st_mtime_ns
-    train_trial(short_run, blobs(240, seed=5), {}, 2, tmp_path / "trial")
-    assert (tmp_path / "trial" / "weights.safetensors").stat().st_mtime_ns == before
+    weights = Run(tmp_path / "trial").weights_path
+    before = weights.stat().st_mtime_ns
+    train_trial(short_run, other, {}, 2, tmp_path / "trial")
+    assert weights.stat().st_mtime_ns == before
