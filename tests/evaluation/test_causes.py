@@ -15,7 +15,7 @@ from pinxit.evaluation.causes import explain_state, find_causes, find_state
 from pinxit.evaluation.retrain_command import retrain_command
 from pinxit.models.vae import Config
 from pinxit.runs import Run
-from pinxit.training.verdict import assess
+from pinxit.training.verdict import Verdict, assess
 from tests.builders import blobs, make_run
 
 GOOD = {
@@ -147,3 +147,11 @@ def test_a_command_replaces_the_options_of_the_runs_own(run, monkeypatch):
     assert words[1:4] == ["train", "vae", "blobs"]
     assert {"--latent-dim", "--width", "--beta"} <= set(words)
     assert np.isfinite(float(words[words.index("--beta") + 1]))
+
+
+def test_units_of_a_grid_are_channels():
+    metrics = {"rate": 20.0, "active_units": 3.0, "units": 4.0}
+    verdict = Verdict("good", ())
+    for unit in ("latent", "channel"):
+        (cause,) = find_causes(metrics, verdict, unit=unit)
+        assert cause.size.endswith(f"1 of 4 {unit}s collapsed")

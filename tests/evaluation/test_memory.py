@@ -123,7 +123,7 @@ def test_explain_and_its_trials_hold_no_more_of_many_more_images(monkeypatch):
 
     def select(images: Images) -> None:
         assert len(Explainer(model, images, progress).test) == 32
-        trials = TrialRunner(run, model, images, None, {}, 1, 32, progress)
+        trials = TrialRunner(run, model, images, images, None, {}, 1, 32, progress)
         assert len(trials._split("validation")) == 32
 
     check_growth(select)

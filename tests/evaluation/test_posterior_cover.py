@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pinxit.data.images import Images
 from pinxit.evaluation.posterior_cover import (
+    GivenLabels,
     Region,
     cover_weights,
     distance_to_average,
@@ -73,3 +74,27 @@ def test_one_training_image_covers_everything():
     posterior = Posterior(np.zeros((1, 5)), np.ones((1, 5)))
     cover = find_cover(posterior, images, np.ones((3, 5)), Region.of_model(build_vae(), images))
     assert cover.effective_number == pytest.approx([1, 1, 1])
+
+
+def test_the_average_is_of_images_of_the_label_that_the_decoder_is_given():
+    """Where the label alone determines x, the average is the image of that label."""
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 4
+    patterns = random.integers(0, 256, (4, 8, 8, 1), np.uint8)
+    images = Images(patterns[labels])
+    posterior = Posterior(np.zeros((40, 2)), np.ones((40, 2)))
+    region = Region.of_model(build_vae(), images)
+    given = GivenLabels(labels, np.arange(4))
+    cover = find_cover(posterior, images, random.normal(size=(4, 2)), region, labels=given)
+    assert distance_to_average(cover, patterns).value < 1e-3
+    assert cover.effective_number == pytest.approx([10] * 4)
+    assert all((labels[row] == label).all() for label, row in enumerate(cover.nearest))
+    blind = find_cover(posterior, images, random.normal(size=(4, 2)), region)
+    assert distance_to_average(blind, patterns).value > 20
+
+
+def test_a_label_without_training_images_is_compared_with_all():
+    posterior = Posterior(np.zeros((3, 1)), np.ones((3, 1)))
+    given = GivenLabels(np.array([0, 0, 1]), np.array([2, 1]))
+    weights = cover_weights(posterior, np.zeros((2, 1), np.float32), given)
+    assert np.allclose(weights, [[1 / 3] * 3, [0, 0, 1]])

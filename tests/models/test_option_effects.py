@@ -6,6 +6,7 @@ the shapes or initial values of the weights, the tensors fitted to the images, o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
 
@@ -54,6 +55,8 @@ BASES: dict[str, dict[str, dict[str, typing.Any]]] = {
         "translate": {"source": "text", "target": "text"},
     },
 }
+# bases whose options no Need is about
+LIKE_PLAIN = {"gaussian", "weighted", "vector", "labels", "point", "factors", "adversarial"}
 # an option and another value than its default, where the type does not say one
 VALUES = {
     "width": 32, "depth": 2, "heads": 2, "latent_dim": 3, "palette_size": 5, "num_clusters": 3,
@@ -156,6 +159,88 @@ def test_no_option_of_a_model_is_dropped_in_silence(family, base, images):
             if not differ(plain, measured):
                 dropped.append(f"{name} {value}")
     assert not dropped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "base"),
+    [(family, base) for family in BASES for base in BASES[family] if base not in LIKE_PLAIN],
+)
+def test_no_option_is_refused_for_want_of_an_effect_that_it_has(family, base, images):
+    """Beside each choice of another option: a Need refuses what changes no weight and no loss."""
+    kind = get_family(family).Config
+    types, info = option_types(kind), images.info(images.split_indices("train"))
+    options = {name: value for name, value in TINY.items() if name in types} | BASES[family][base]
+    needs = {need.option for need in getattr(kind, "option_needs", ())}
+    effective, measured = [], {}
+
+    def measure_once(config):
+        if config not in measured:
+            measured[config] = measure(config, images)
+        return measured[config]
+
+    for second in list_choices(kind, types):
+        config = try_config(kind, info, options | second)
+        for name in needs if config is not None else ():
+            for value in change(name, getattr(config, name), types[name]):
+                changed = try_config(kind, info, {**options, **second, name: value})
+                if changed is None or not is_refused(changed, info, name):
+                    continue
+                if differ(measure_once(config), measure_once(changed)):
+                    effective.append(f"{second}: {name} {value}")
+    assert not effective
+
+
+def list_choices(kind, types):
+    """Yield each choice of another option, alone: what others need is mostly one of these."""
+    yield {}
+    for name, hint in types.items():
+        if typing.get_origin(hint) is typing.Literal and name not in RUNS:
+            yield from ({name: value} for value in typing.get_args(hint))
+
+
+def try_config(kind, info, options):
+    """A resolved configuration of options that go together on these images, else None."""
+    try:
+        config = kind(**options)
+        config.resolve(info)
+    except UsageError:
+        return None
+    return config
+
+
+def is_refused(config, info, name: str) -> bool:
+    """Whether this option is refused because it has no effect."""
+    try:
+        check_effects(config, info)
+    except UsageError as error:
+        return str(error).startswith(f"{name} ") and "has no effect here" in str(error)
+    return False
+
+
+@pytest.mark.parametrize("prior", ["flow", "vamp"])
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+@pytest.mark.parametrize("other", [{}, {"mmd": 1.0}, {"latent_adversarial": 1.0}])
+def test_a_learned_prior_learns_or_is_refused(prior, beta, other, images):
+    """Its parameters have a gradient wherever a training may start."""
+    config = get_family("vae").Config(
+        network="mlp", width=16, latent_dim=3, prior=prior, beta=beta, **other
+    )
+    rows = images.split_indices("train")
+    model = build_model(config, images, rows, seed=0)[0]
+    model.train().loss(images.batch(rows[:16]), 0.9).total.backward()
+    learns = any(p.grad is not None and p.grad.any() for p in model.prior.parameters())
+    refused = contextlib.nullcontext()
+    if not learns:
+        refused = pytest.raises(UsageError, match=f"prior {prior} learns")
+    with refused:
+        check_effects(config, images.info(rows))
+
+
+def test_components_of_a_mixture_go_with_a_head():
+    head = {"decoder_head": "autoregressive", "mixtures": 8}
+    config = get_family("vae").Config(likelihood="discretized-logistic", **head)
+    check_effects(config, blobs(24).info(np.arange(12)))
 
 
 def test_an_option_that_needs_another_is_refused_by_name(images):

@@ -153,6 +153,52 @@ def test_the_encoder_of_piwae_learns_from_groups_and_its_decoder_from_all_sample
     assert not torch.allclose(parts["miwae"][0], parts["iwae"][0], atol=1e-3)
 
 
+@pytest.mark.parametrize("gradient", ["plain", DREG])
+@pytest.mark.parametrize("spread", [1.0, 1e5])
+def test_gradients_of_piwae_are_exact_however_far_weights_are_apart(spread, gradient):
+    """In fp32 all weights of one group but the best are 0; the encoder learns from each group."""
+    options = {"iw_samples": 2, "iw_groups": 4, "iw_gradient": gradient, **GAUSSIAN}
+    gradients = {}
+    for name in ("joint", "groups", "exact"):
+        torch.manual_seed(0)
+        model = tiny(**options, iw_decoder="groups" if name == "groups" else "joint")
+        x, noise = model.observe(batch_of(3)), torch.randn(3, 8, 3)
+        params = model.decode_params(model.q(x).sample(noise)[0].flatten(0, 1))
+        squares = (params.unflatten(0, (3, 8)) - x[:, None]).square().flatten(2).sum(2)
+        spread_at_one = (squares.amax(1) - squares.amin(1)).min().item() / 2
+        with torch.no_grad():
+            sigma = math.sqrt(spread_at_one / spread)
+            model.likelihood.log_sigma_scaled.fill_(math.log(sigma) / model.likelihood.LR_SCALE)
+        if name == "exact":
+            with torch.no_grad():
+                z, log_q = model.q(x).sample(noise)
+            gradients["exact"] = joint_gradient_of_decoder(
+                model.double(), x.double(), z.double(), log_q.double()
+            )
+            continue
+        bound = multisample_bound(model, x, None, noise)
+        assert (bound.log_p_x.amax(1) - bound.log_p_x.amin(1)).min() > 0.9 * spread
+        bound.value.sum().backward()
+        gradients[name] = [gradient_of(model.encoder), gradient_of(model.decoder)]
+    encoder, expected = gradients["joint"][0], gradients["groups"][0]
+    assert (encoder - expected).norm() < 1e-4 * expected.norm()
+    decoder, expected = gradients["joint"][1].double(), gradients["exact"]
+    assert (decoder - expected).norm() < 1e-4 * expected.norm()
+
+
+def gradient_of(module):
+    return torch.cat([p.grad.flatten() for p in module.parameters()])
+
+
+def joint_gradient_of_decoder(model, x, z, log_q):
+    """That of one bound of all samples."""
+    params = model.decoder(z.flatten(0, 1), None) + model.info.mean
+    log_p_x = model.likelihood.log_prob(params.unflatten(0, z.shape[:2]), x[:, None])
+    log_p_z = model.prior.log_prob(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    (log_p_x + log_p_z - log_q).logsumexp(1).sum().backward()
+    return gradient_of(model.decoder)
+
+
 # -- variances -------------------------------------------------------------------------------------
 
 
@@ -176,6 +222,30 @@ def test_an_analytic_variance_has_the_gradient_of_the_log_of_the_squared_error()
     (gradient,) = torch.autograd.grad(-model.fit_log_prob(m, x).sum(), m)
     (expected,) = torch.autograd.grad(m.numel() / 2 * (x - m).square().mean().log(), m)
     assert torch.allclose(gradient, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_the_running_variance_is_that_of_images_as_they_are(share):
+    """Errors of images that `equivariance` moves or halves are of another size."""
+    options = {"latents": "grid", "downscale": 2, "latent_channels": 2, "width": 8, "depth": 1}
+    config = Config(**options, **GAUSSIAN, variance="analytic", equivariance=share)
+    torch.manual_seed(0)
+    model = build_model(config, blobs(), np.arange(48))[0].train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    seen = []
+    original = model.decode_params
+    model.decode_params = lambda z, labels=None: seen.append(original(z, labels)) or seen[-1]
+    observed = []
+    observe = model.observe
+    model.observe = lambda batch, seeds=None: observed.append(observe(batch, seeds)) or observed[-1]
+    model.loss(batch_of(16))
+    assert model.likelihood.num_updates == 1
+    if share < 1:
+        moved = round(share * 16)
+        expected = (seen[-1] - observed[0][moved:]).square().mean()
+        assert torch.allclose(model.likelihood.running_variance, expected, rtol=1e-5)
 
 
 def test_evaluation_leaves_the_running_variance_alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import pinxit
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation import explain as explain_module
 from pinxit.evaluation import feature_space
+from pinxit.evaluation.explain_metrics import outlier_warnings
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import latent_densities
 from pinxit.reports import report
@@ -257,19 +259,17 @@ def test_one_image_that_outweighs_the_others_is_named(run):
     from pinxit.evaluation.explain import Explainer
 
     explainer = Explainer(run.load(), blobs(400), StageProgress(False))
-    assert explainer.outlier_warnings() == []
+    assert outlier_warnings(explainer) == []
     before = explainer.prior_gains()["mixture"].value
     explainer.terms.rate[3] += 1e4
     explainer.posterior.mean[3] += 100
-    (warning,) = explainer.outlier_warnings()
+    (warning,) = outlier_warnings(explainer)
     assert explainer.test.names[3] in warning
     count = len(explainer.test)
     assert abs(explainer.prior_gains()["mixture"].value - before) < 10 / count + 0.5
 
 
 def test_changed_data_are_explained_with_a_warning(run):
-    import dataclasses
-
     other = dataclasses.replace(blobs(100, seed=5), fingerprint="other")
     result = explain(run, other, write=False)
     assert any("was not trained on blobs" in warning for warning in result["warnings"])
@@ -364,9 +364,43 @@ def test_the_runner_names_the_reason_of_a_trial_that_cannot_be_trained(short_run
     from pinxit.evaluation.advice import Remedy
 
     runner = TrialRunner(
-        short_run, short_run.load(), blobs(240), None, {}, 2, 30, StageProgress(False)
+        short_run,
+        short_run.load(),
+        blobs(240),
+        blobs(240),
+        None,
+        {},
+        2,
+        30,
+        StageProgress(False),
     )
     remedy = Remedy("odd", "odd", "none", "pinxit", changes={"beta": -1.0})
     (trial,) = runner.try_remedies([remedy])
     assert "beta must be 0 or more" in trial.error
     assert trial.gain is None
+
+
+def test_trials_train_on_the_images_of_the_run_and_are_measured_on_others(short_run, monkeypatch):
+    """A remedy that is tried on other images is the same training, and one of other images anew."""
+    trained = []
+
+    def train(base, images, *_):
+        trained.append(images)
+        raise PinxitError("no trial")
+
+    monkeypatch.setattr("pinxit.evaluation.trials.train_trial", train)
+    with pytest.raises(PinxitError, match="no trial"):
+        explain(short_run, blobs(240, seed=5), curve=True, trial_minutes=1e-6, write=False)
+    assert np.array_equal(trained[0].pixels, blobs(240).pixels)
+
+
+def test_a_trial_of_other_images_is_trained_anew(short_run, tmp_path):
+    other = dataclasses.replace(blobs(240, seed=5), fingerprint="other")
+    train_trial(short_run, blobs(240), {}, 2, tmp_path / "trial")
+    first = (tmp_path / "trial" / "trial.json").read_text()
+    train_trial(short_run, other, {}, 2, tmp_path / "trial")
+    assert (tmp_path / "trial" / "trial.json").read_text() != first
+    weights = Run(tmp_path / "trial").weights_path
+    before = weights.stat().st_mtime_ns
+    train_trial(short_run, other, {}, 2, tmp_path / "trial")
+    assert weights.stat().st_mtime_ns == before

@@ -76,19 +76,22 @@ def has_prior_hole(metrics: Metrics) -> bool:
     return share is not None and share > MIN_HOLE and share > NUM_ERRORS * error
 
 
-def find_causes(metrics: Metrics, verdict: Verdict, *, pixels_depend: bool = False) -> list[Cause]:
+def find_causes(
+    metrics: Metrics, verdict: Verdict, *, pixels_depend: bool = False, unit: str = "latent"
+) -> list[Cause]:
     """Return the causes in order: the training's, parts of the gap by size, then those in nats.
 
     The decoder and the prior divide the distance of samples to images between them. What the
     latents and the likelihood cost is measured in nats, which do not compare with such parts. Where
     `pixels_depend` on one another given z, the likelihood does not take errors for white noise.
+    A `unit` that is active or not is a latent or a channel of latents.
     """
     measured = [*_decoder_cause(metrics, pixels_depend), *_prior_cause(metrics)]
     measured.sort(key=lambda cause: -(cause.share or 0.0))
     return [
         *_training_cause(verdict),
         *measured,
-        *_latent_cause(metrics),
+        *_latent_cause(metrics, unit),
         *(() if pixels_depend else _likelihood_cause(metrics)),
     ]
 
@@ -153,13 +156,13 @@ def _prior_cause(metrics: Metrics) -> Iterator[Cause]:
         )
 
 
-def _latent_cause(metrics: Metrics) -> Iterator[Cause]:
+def _latent_cause(metrics: Metrics, unit: str) -> Iterator[Cause]:
     rate, active, units = (metrics.get(name) for name in ("rate", "active_units", "units"))
     if rate is None or active is None or not units:
         return
     size = f"{format_estimate(rate, metrics.get('rate_error'))} nats per image"
     collapsed = round(units - active)
-    size += f"; {collapsed} of {round(units)} latents collapsed"
+    size += f"; {collapsed} of {round(units)} {unit}s collapsed"
     yield Cause(
         "rate",
         "the latents hold only so much",

@@ -21,6 +21,7 @@ from torch import Tensor
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.estimates import estimate_mean
 from pinxit.evaluation.metrics import MetricValue
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.models.protocols import CanEncode
 from pinxit.models.results import LatentPosterior
 from pinxit.nn.image_seeds import Draw, image_seeds
@@ -50,7 +51,10 @@ def surgery_metrics(
     a lower bound of that over all images that there could be; the second is an upper bound.
     Errors include that other images would also give another q(z) (infinitesimal jackknife). Of a
     posterior whose densities are slow it is measured on fewer images: `count_surgery_images`.
+    Points, whose scale is arbitrary, have none of this.
     """
+    if has_point_posterior(model):
+        return
     rows = evenly_spaced_indices(len(images), count_surgery_images(model, images))
     images, rate = images.take(rows), rate[rows]
     posterior = model.encode(observe_images(model, images, seed)).flatten()
@@ -64,7 +68,9 @@ def surgery_metrics(
 
 
 def surgery_protocol(model: CanEncode, images: Images) -> dict[str, Any]:
-    """Return what bounds the estimate of I(x; z)."""
+    """Return what bounds the estimate of I(x; z); nothing where it is not estimated."""
+    if has_point_posterior(model):
+        return {}
     count = count_surgery_images(model, images)
     return {"images": count, "upper_limit_of_mutual_information": math.log(count)}
 

@@ -74,7 +74,7 @@ def describe_activity(options: Mapping[str, Any], metrics: Metrics) -> str:
     active, units = metrics.get("active_units"), metrics.get("units")
     if active is None or not units:
         return ""
-    name = "channels" if options.get("latents") == "grid" else "latents"
+    name = "channels" if options.get("latents") in ("grid", "ladder") else "latents"
     return f"{round(active)} of {round(units)} {name} are active units"
 
 

@@ -25,11 +25,15 @@ from pinxit.evaluation.noise_model import (
     noise_variance,
     single_sigma,
 )
-from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
+from pinxit.evaluation.posterior_cover import Cover, GivenLabels, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
 from pinxit.evaluation.total_correlation import RateParts, count_images, split_rate
 from pinxit.models.latent_densities import Density
-from pinxit.models.likelihood_protocols import CanSamplePixels, HasPixelLikelihood
+from pinxit.models.likelihood_protocols import (
+    CanSamplePixels,
+    HasPixelLikelihood,
+    has_point_posterior,
+)
 from pinxit.models.protocols import HasPrior
 from pinxit.models.results import LatentPosterior, Posterior
 from pinxit.nn.image_seeds import Draw, image_seeds
@@ -60,7 +64,6 @@ MAX_TRAIN_VALUES = 40_000_000  # pixel values of training images in memory
 MAX_NOISE_IMAGES = 1_000  # for variances by pixel and frequency
 NUM_QUERIES = 200  # z whose covering training images are searched
 MIXED_SHARE = 0.05  # of N(0, I) in a fitted prior whose gain is measured
-MAX_SHARE = 0.1  # of one image in the sum of all that needs no warning
 MIN_DISTANCE_IMAGES = 16  # fewer say nothing about distances
 
 
@@ -152,6 +155,11 @@ class Explainer:
         return not (isinstance(self.model, HasPrior) and self.model.prior_is_learned)
 
     @property
+    def is_point(self) -> bool:
+        """Whether q(z|x) is one point for each image: there is no rate, and no ELBO."""
+        return has_point_posterior(self.model)
+
+    @property
     def pixels_depend(self) -> bool:
         """Whether pixels depend on those before them given z: p(x|z) has a head."""
         return samples_pixels(self.model)
@@ -159,7 +167,7 @@ class Explainer:
     @cached_property
     def rate_parts(self) -> RateParts | None:
         """The parts of the rate of Gaussians under N(0, I); None for any other prior or q(z|x)."""
-        if not self.has_standard_prior or len(self.test) < 2:
+        if not self.has_standard_prior or self.is_point or len(self.test) < 2:
             return None
         count = count_images(self.model.latent_dim, len(self.test))
         images = self.model_input.evenly_spaced(count)
@@ -192,8 +200,9 @@ class Explainer:
     def sample_posterior(
         self, posterior: LatentPosterior, seed: int
     ) -> Float32[np.ndarray, "n latent"]:
-        """Sample z ~ q(z|x), one of each image."""
-        return self._draw(posterior, seed)[0].astype(np.float32)
+        """Sample z ~ q(z|x), one of each image; a point is the sample itself."""
+        z = posterior.mean if self.is_point else self._draw(posterior, seed)[0]
+        return z.astype(np.float32)
 
     def _draw(self, posterior: LatentPosterior, seed: int) -> tuple[np.ndarray, np.ndarray]:
         eps = np.random.default_rng([seed, self.seed]).standard_normal(posterior.mean.shape)
@@ -206,7 +215,7 @@ class Explainer:
         more than a few nats: an image unlike all others would else outweigh them. Of latents on a
         surface there is none: a density over all latents does not compare with one over it.
         """
-        if not self.posterior.has_lebesgue_density:
+        if self.is_point or not self.posterior.has_lebesgue_density:
             return {}
         z, log_q = self._draw(self.posterior, 1)
         entropy = -log_q
@@ -225,23 +234,6 @@ class Explainer:
                 gain = self.terms.rate.sum(1) + entropy + log_r
             gains[kind] = estimate_mean(gain, self.test.groups)
         return gains
-
-    def outlier_warnings(self) -> list[str]:
-        """Warn of a single image that outweighs the others in a mean."""
-        warnings = []
-        for name, values in (
-            ("distortion", self.terms.distortion),
-            ("rate", self.terms.rate.sum(1)),
-        ):
-            row, total = int(np.argmax(values)), float(np.abs(values).sum())
-            share = float(values[row]) / max(total, 1e-12)
-            if len(values) >= MIN_DISTANCE_IMAGES and share > MAX_SHARE:
-                image = self.test.names[row] if len(self.test.names) else f"no. {row}"
-                warnings.append(
-                    f"the image {image} alone has {share:.0%} of the {name} of all: it is unlike "
-                    "the training images, and the mean says little of the others"
-                )
-        return warnings
 
     # -- decoded images ------------------------------------------------------------------------
 
@@ -363,10 +355,13 @@ class Explainer:
     @cached_property
     def cover(self) -> Cover:
         """The training images that the z of some test images could stand for."""
-        z = self.queries[1][:, self.region.latents]
+        queries, z = self.queries
+        z = z[:, self.region.latents]
         with self.progress.stage("training images at the same z"):
             rows, train = self.region.select(self.train_posterior, len(z))
-            return find_cover(train, self.covering_images.take(rows), z, self.region)
+            images = self.covering_images.take(rows)
+            labels = GivenLabels.of_model(self.model, images, queries)
+            return find_cover(train, images, z, self.region, labels=labels)
 
     @cached_property
     def covering_images(self) -> Images:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pinxit.evaluation.elbo_surgery import surgery_metrics
 from pinxit.evaluation.estimates import Estimate, estimate_mean
-from pinxit.evaluation.explain import Explainer
+from pinxit.evaluation.explain import MIN_DISTANCE_IMAGES, Explainer
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.noise_model import frequency_ratio
 from pinxit.evaluation.posterior_cover import distance_to_average
@@ -18,14 +18,14 @@ from pinxit.evaluation.power_spectrum import sharpness_metrics
 Metrics = dict[str, float | None]
 Values = dict[str, Estimate]
 
+MAX_SHARE = 0.1  # of one image in the sum of all that needs no warning
+
 
 def measure_metrics(explainer: Explainer) -> Metrics:
     """Return all metrics by name, with the error of `x` as `x_error`; None for an unknown error."""
     terms, groups = explainer.terms, explainer.test.groups
     values: Values = {
         "distortion": estimate_mean(terms.distortion, groups),
-        "rate": estimate_mean(terms.rate.sum(1), groups),
-        "elbo": estimate_mean(terms.elbo, groups),
         **_rate_metrics(explainer),
         **_gap_metrics(explainer),
         **_likelihood_metrics(explainer),
@@ -39,6 +39,23 @@ def measure_metrics(explainer: Explainer) -> Metrics:
         "units": float(len(explainer.activity.active)),
     }
     return flatten(values) | facts | _measure_sharpness(explainer)[0]
+
+
+def outlier_warnings(explainer: Explainer) -> list[str]:
+    """Warn of a single image that outweighs the others in a mean."""
+    warnings = []
+    means = {"distortion": explainer.terms.distortion}
+    means |= {} if explainer.is_point else {"rate": explainer.terms.rate.sum(1)}
+    for name, values in means.items():
+        row, total = int(np.argmax(values)), float(np.abs(values).sum())
+        share = float(values[row]) / max(total, 1e-12)
+        if len(values) >= MIN_DISTANCE_IMAGES and share > MAX_SHARE:
+            image = explainer.test.names[row] if len(explainer.test.names) else f"no. {row}"
+            warnings.append(
+                f"the image {image} alone has {share:.0%} of the {name} of all: it is unlike "
+                "the training images, and the mean says little of the others"
+            )
+    return warnings
 
 
 def measure_curves(explainer: Explainer) -> dict[str, list[Any]]:
@@ -59,9 +76,19 @@ def _measure_sharpness(explainer: Explainer) -> tuple[Metrics, dict[str, list[An
 
 
 def _rate_metrics(explainer: Explainer) -> Values:
-    """The parts of the rate under N(0, I), and what priors fitted afterwards gain."""
+    """Rate and ELBO, the parts of the rate under N(0, I), and what fitted priors gain.
+
+    Nothing of a point in place of q(z|x).
+    """
+    if explainer.is_point:
+        return {}
+    terms, groups = explainer.terms, explainer.test.groups
     gains = explainer.prior_gains()
-    values = {f"prior_gain_{kind}": gain for kind, gain in gains.items()}
+    values = {
+        "rate": estimate_mean(terms.rate.sum(1), groups),
+        "elbo": estimate_mean(terms.elbo, groups),
+        **{f"prior_gain_{kind}": gain for kind, gain in gains.items()},
+    }
     if gains:
         values["prior_gain"] = gains[explainer.best_density]
     parts = explainer.rate_parts
@@ -75,7 +102,7 @@ def _rate_metrics(explainer: Explainer) -> Values:
         }
     if len(explainer.test) < 2:
         return values
-    rate = explainer.terms.rate.sum(1)
+    rate = terms.rate.sum(1)
     surgery = surgery_metrics(explainer.model, explainer.test, rate, explainer.seed)
     return values | {name: v for name, v in surgery if isinstance(v, Estimate)}
 

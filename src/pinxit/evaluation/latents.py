@@ -28,7 +28,8 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
     """Yield the number of latents and of active units, A_u = Var_x(E[z_u|x]) > 0.01.
 
     (Burda 2015, sec. 5.) Of a learned prior z = f(u) they are latents of u, whose prior variance is
-    1 as well; of a grid or a ladder of latents they are its channels. The KL per latent, or
+    1 as well; of a grid or a ladder of latents they are its channels; of a point in place of q(z|x)
+    those of more than a hundredth of the mean variance. The KL per latent, or
     channel, is yielded where it is a KL: of the standard prior.
     """
     yield "latents", Fact(activity.mean.shape[1])
@@ -39,7 +40,7 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
     n, groups = len(activity.mean), images.groups
     num_groups = n if groups is None else len(np.unique(groups))
     variances = _resample_variance(activity, groups)
-    active = (variances > ACTIVE_UNIT_VARIANCE).sum(1)
+    active = activity.are_active(variances).sum(1)
     yield (
         "active_units",
         Estimate(float(activity.active.sum()), bootstrap_error(active, num_groups)),
@@ -49,6 +50,8 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
         yield "kl_per_latent", estimate_curve(activity.image_rate, images.groups)
         if activity.level_rate is not None:
             yield "kl_per_level", estimate_curve(activity.level_rate, images.groups)
+    if activity.is_point:
+        return  # of any scale
     errors = [bootstrap_error(latent, num_groups) for latent in variances.T]
     yield "posterior_mean_variance", Curve(activity.variance.astype(float), np.array(errors))
 
@@ -77,11 +80,14 @@ def collapse_warnings(
     signs = "latents not in use yet" if undertrained else "posterior collapse"
     if not activity.active.any():
         remedy = "" if undertrained else "; try a smaller --beta or a longer --kl-warmup"
+        what = f"variance of the posterior mean above {ACTIVE_UNIT_VARIANCE}"
+        if activity.is_point:
+            what = "it differs between images"
         yield (
-            f"{signs}: none of the {len(activity.variance)} {activity.unit}s is active (variance "
-            f"of the posterior mean above {ACTIVE_UNIT_VARIANCE}){remedy}"
+            f"{signs}: none of the {len(activity.variance)} {activity.unit}s is active ({what})"
+            f"{remedy}"
         )
-    elif activity.total_rate < MIN_TOTAL_KL:
+    elif activity.total_rate is not None and activity.total_rate < MIN_TOTAL_KL:
         yield f"{signs}: total KL is only {activity.total_rate:.2g} nats per image"
     elif activity.level_rate is not None:
         for number, rate in enumerate(activity.level_rate.mean(0).tolist(), 1):

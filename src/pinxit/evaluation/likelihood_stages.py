@@ -11,6 +11,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import likelihood
 from pinxit.evaluation.compression import compression_metrics
+from pinxit.evaluation.estimates import estimate_mean
 from pinxit.evaluation.log_weights import (
     IWLogLikelihood,
     LabelProbs,
@@ -19,9 +20,12 @@ from pinxit.evaluation.log_weights import (
 )
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.evaluation.options import EvalOptions
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.models.protocols import CanEncode, CanScore, HasELBO
 from pinxit.sampling.elbo import ElboTerms
 
+NO_BOUND = "none: posterior deterministic is a point, of which there is no bound of log p(x)"
+OF_POINTS = "q(z|x) as a Gaussian of standard deviation 0.1, whatever the scale of the latents"
 IW_SAMPLES = 5_000  # of an image, by default
 MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
 
@@ -46,7 +50,13 @@ class LikelihoodStages:
     label_probs: LabelProbs | None = None  # average over labels by these, too
 
     def bounds(self, model: HasELBO, terms: ElboTerms) -> Iterator[MetricValue]:
-        """Yield the ELBO of all test images, and the importance-weighted estimate on a subset."""
+        """Yield the ELBO of all test images, and the importance-weighted estimate on a subset.
+
+        A point in place of q(z|x) has no ELBO: of it the distortion of the decoded point.
+        """
+        if has_point_posterior(model):
+            yield from self.point_distortion(model, terms)
+            return
         self.protocol["likelihood"] = self._describe(model)
         yield from likelihood.elbo_metrics(model, terms, self.test)
         num_samples = choose_iw_samples(model, self.options.iw_samples)
@@ -55,8 +65,16 @@ class LikelihoodStages:
         if model.eight_bit:
             yield from compression_metrics(self.test)
 
+    def point_distortion(self, model: HasELBO, terms: ElboTerms) -> Iterator[MetricValue]:
+        """Yield the distortion of points; and importance samples around them, if given."""
+        yield "distortion", estimate_mean(terms.distortion, self.test.groups)
+        self.protocol["likelihood"] = NO_BOUND
+        if self.options.iw_samples:
+            self.protocol["likelihood"] = f"{self._describe(model)}; {OF_POINTS}"
+            yield from self.importance_sampling(model, self.options.iw_samples, None)
+
     def importance_sampling(
-        self, model: HasELBO, k: int, terms: ElboTerms
+        self, model: HasELBO, k: int, terms: ElboTerms | None
     ) -> Iterator[MetricValue]:
         """Yield the estimate of k importance samples and its diagnostics; with warnings."""
         share = self.options.defensive_share
@@ -64,7 +82,8 @@ class LikelihoodStages:
         estimate = self._estimate(model, images, k, None)
         self.protocol["importance_sampling"] = likelihood.iw_protocol(estimate, k, share)
         self.warnings += likelihood.iw_warnings(estimate, k)
-        elbo = terms.elbo[evenly_spaced_indices(len(self.test), len(images))]
+        rows = evenly_spaced_indices(len(self.test), len(images))
+        elbo = None if terms is None else terms.elbo[rows]
         yield from likelihood.iw_metrics(model, estimate, images, elbo)
         if self.label_probs is not None:
             estimate = self._estimate(model, images, k, self.label_probs)

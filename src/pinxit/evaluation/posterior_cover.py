@@ -6,22 +6,25 @@ z ~ q(z|x) it is
 
     E[x | z] = sum_j w_j x_j,  w_j = q(z|x_j) / sum_k q(z|x_k).
 
-exp of the entropy of w is the effective number of training images at z. Of a grid of latents all
-this is of one position: its latents, and the patch of pixels around it.
+Of a decoder that is given a label the sums are over the images of that label. exp of the entropy of
+w is the effective number of training images at z. Of a grid of latents all this is of one position:
+its latents, and the patch of pixels around it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, Int64, UInt8
 
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.estimates import Estimate, estimate_mean
 from pinxit.models.protocols import CanEncode
 from pinxit.models.results import LatentPosterior, Posterior
+from pinxit.sampling.inputs import labels_for
 
 MAX_FLOPS = 1e11  # of all pairs of a z and an image
 MIN_COVERING = 200  # training images
@@ -82,6 +85,21 @@ def _surround(index: int, size: int, end: int) -> slice:
     return slice(max(0, (index - CONTEXT) * size), min(end, (index + 1 + CONTEXT) * size))
 
 
+class GivenLabels(NamedTuple):
+    """The labels that a decoder is given beside z."""
+
+    of_train: Int64[np.ndarray, " n"]
+    of_queries: Int64[np.ndarray, " queries"]
+
+    @classmethod
+    def of_model(cls, model: object, train: Images, queries: Images) -> GivenLabels | None:
+        """Return the labels of images; None if the model is not given any."""
+        of_train, of_queries = labels_for(model, train), labels_for(model, queries)
+        if of_train is None or of_queries is None:
+            return None
+        return cls(of_train, of_queries)
+
+
 @dataclass(frozen=True)
 class Cover:
     """The training images whose posterior covers each of some z."""
@@ -98,12 +116,22 @@ class Cover:
 
 
 def cover_weights(
-    train: LatentPosterior, z: Float32[np.ndarray, "queries latent"]
+    train: LatentPosterior,
+    z: Float32[np.ndarray, "queries latent"],
+    labels: GivenLabels | None = None,
 ) -> Float32[np.ndarray, "queries n"]:
-    """Return w_j = q(z|x_j) / sum_k q(z|x_k) for each z."""
+    """Return w_j = q(z|x_j) / sum_k q(z|x_k) for each z, over the images of its label.
+
+    A label that no training image has says nothing of them: the sum is then over all.
+    """
     parts = []
     for start in range(0, len(z), QUERIES_PER_BLOCK):
-        joint = torch.from_numpy(train.log_prob(z[start : start + QUERIES_PER_BLOCK]))
+        rows = slice(start, start + QUERIES_PER_BLOCK)
+        joint = torch.from_numpy(train.log_prob(z[rows]))
+        if labels is not None:
+            is_other = labels.of_queries[rows, None] != labels.of_train
+            is_other &= ~is_other.all(1, keepdims=True)
+            joint = joint.masked_fill(torch.from_numpy(is_other), -torch.inf)
         parts.append(joint.softmax(1).float().numpy())
     return np.concatenate(parts)
 
@@ -114,9 +142,13 @@ def find_cover(
     z: Float32[np.ndarray, "queries latent"],
     region: Region,
     num_nearest: int = 6,
+    labels: GivenLabels | None = None,
 ) -> Cover:
-    """Find the training images that each z could stand for. `train` and `z` are of the region."""
-    weights = cover_weights(train, z)
+    """Find the training images that each z could stand for. `train` and `z` are of the region.
+
+    With `labels`, those that the decoder is given, z stands for images of its own label.
+    """
+    weights = cover_weights(train, z, labels)
     entropy = -(weights * np.log(np.maximum(weights, 1e-30))).sum(1)
     nearest = np.argsort(-weights, 1, kind="stable")[:, :num_nearest]
     averages = []

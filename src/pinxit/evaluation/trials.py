@@ -25,6 +25,7 @@ from pinxit.evaluation.jackknife import assign_blocks, jackknife_estimate
 from pinxit.evaluation.power_spectrum import power_spectrum, sharpness
 from pinxit.evaluation.prior_gap import NUM_BLOCKS
 from pinxit.models.latent_densities import Density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
 from pinxit.sampling.elbo import elbo_terms
@@ -82,11 +83,12 @@ class CurvePoint:
 
 @dataclass
 class TrialRunner:
-    """Trains and measures variants of a run."""
+    """Trains variants of a run on its own images, and measures them on others or the same."""
 
     run: Run
     model: Any
-    images: Images
+    images: Images  # to measure on
+    training_images: Images
     space: FeatureSpace | None
     densities: dict[str, Density]
     steps: int
@@ -123,7 +125,7 @@ class TrialRunner:
     def _train(self, name: str, changes: dict[str, Any]) -> Any:
         folder = self.run.path / FOLDER / name
         device = self.model.device.type
-        run = train_trial(self.run, self.images, changes, self.steps, folder, device)
+        run = train_trial(self.run, self.training_images, changes, self.steps, folder, device)
         return run.load(resolve_device(device))
 
     def _try(self, remedy: Remedy, own: dict[str, Measured]) -> Trial:
@@ -167,13 +169,11 @@ class TrialRunner:
         else:
             samples = sample_from_density(model, density, count, seed, like=images)
         reference, decoded = power_spectrum(shown), model.reconstruct(images)
-        metrics = flatten(
-            {
-                "rate": estimate_mean(terms.rate.sum(1), images.groups),
-                "distortion": estimate_mean(terms.distortion, images.groups),
-                "elbo": estimate_mean(terms.elbo, images.groups),
-            }
-        )
+        values = {"distortion": estimate_mean(terms.distortion, images.groups)}
+        if not has_point_posterior(model):
+            values["rate"] = estimate_mean(terms.rate.sum(1), images.groups)
+            values["elbo"] = estimate_mean(terms.elbo, images.groups)
+        metrics = flatten(values)
         metrics["active_units"] = float(latent_activity(model, images, terms=terms).active.sum())
         for name, generated in (("reconstructions", decoded), ("samples", samples)):
             value = sharpness(power_spectrum(generated), reference)

@@ -37,13 +37,13 @@ from pinxit.extras import require_extra
 from pinxit.mapping.blocks import check_engine, parse_shard
 from pinxit.mapping.job import hash_model
 from pinxit.models.generation import GenerationParams, SamplesFromCaptions, SamplesFromLabels
+from pinxit.models.inputs import LABEL_STREAM
 from pinxit.nn.device import resolve_device
 from pinxit.nn.rng import mix_seed, per_image_seeds
 from pinxit.runs import Run
 from pinxit.sampling.inputs import is_label_conditional
 
 SHARD_SIZE = 1_024  # images: a multiple of the batch that models pad to
-LABEL_STREAM = -3  # mixed into an image's seed: chooses its label
 Written = tuple[ShardInfo, ShardCount]  # a shard, and what readers find in it
 LOCK_SECONDS = 60.0  # that another process may take to write the manifest
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from pinxit.data.batch import DatasetInfo
@@ -16,6 +16,9 @@ from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams, Reranker
 from pinxit.models.protocols import CanCaption, HasText
+from pinxit.nn.rng import mix_seed
+
+LABEL_STREAM = -3  # mixed into an image's seed: chooses its label
 
 
 def check_images(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height width channel"]:
@@ -96,6 +99,22 @@ def label_index(config: Any, info: DatasetInfo, label: str) -> int:
     if config.condition != "label":
         raise UsageError("this model was trained without labels; train one with --condition label.")
     return info.label_index(label)
+
+
+def choose_sample_labels(
+    config: Any, info: DatasetInfo, label: str | None, seeds: Sequence[int]
+) -> Int64[np.ndarray, " n"] | None:
+    """Return the label of each image to generate: that of a name, or for None no labels.
+
+    A model that has dropped no label in training does not generate without one: it gets labels at
+    random, each as likely as the others and a function of the image's own seed. Raises UsageError
+    for an unknown label, and if the model was trained without labels.
+    """
+    if label is not None:
+        return np.full(len(seeds), label_index(config, info, label))
+    if config.condition != "label" or config.label_dropout > 0:
+        return None
+    return np.array([mix_seed(own, LABEL_STREAM) % len(info.label_names) for own in seeds])
 
 
 def check_guidance(params: GenerationParams, dropout: float) -> None:

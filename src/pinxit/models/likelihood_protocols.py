@@ -90,3 +90,21 @@ class HasMeanImage(Protocol):
     def mean_image(
         self, z: Tensor, labels: Tensor | None = None
     ) -> Float[Tensor, "n channel height width"]: ...
+
+
+@runtime_checkable
+class HasPoint(Protocol):
+    """q(z|x) is one point for each image if `has_point_posterior`; its spread is a convention.
+
+    What depends on a spread, bounds of log p(x) above all, says then nothing of the model: scaling
+    the latents changes it, and no image. `point_terms` are those of the decoded point.
+    """
+
+    has_point_posterior: bool
+
+    def point_terms(self, x: Tensor, labels: Tensor | None) -> Elbo: ...
+
+
+def has_point_posterior(model: object) -> bool:
+    """Return whether q(z|x) of a model is one point for each image."""
+    return isinstance(model, HasPoint) and model.has_point_posterior

@@ -1,4 +1,4 @@
-"""Options that have no effect without another one: given alone they are an error, not dropped."""
+"""Options that have no effect without another one, or do not go together: errors, not dropped."""
 
 from __future__ import annotations
 
@@ -18,10 +18,24 @@ class Need(NamedTuple):
     is_met: Callable[[Any], bool]  # by a resolved configuration
 
 
+class Rule(NamedTuple):
+    """Options that do not go together: an error where `applies` to a configuration."""
+
+    applies: Callable[[Any], bool]
+    message: str
+
+
+DROPS_ALL_LABELS = Rule(
+    lambda c: c.condition == "label" and c.label_dropout == 1,
+    "label_dropout 1 drops every label, so that nothing is learned of them; give less, or leave "
+    "out condition.",
+)
+
+
 def check_effects(config: Any, info: DatasetInfo) -> None:
     """Raise UsageError for an option of a configuration, as it was given, that has no effect.
 
-    Also for what the images do not allow.
+    Also for what the images, or the `training_rules` of the configuration, do not allow.
 
     An option counts as given where its value is neither the default nor what is chosen without it.
     """
@@ -35,6 +49,9 @@ def check_effects(config: Any, info: DatasetInfo) -> None:
             continue
         if given != getattr(without, need.option):
             raise UsageError(f"{need.option} {given} has no effect here: it needs {need.needs}.")
+    for rule in getattr(config, "training_rules", ()):
+        if rule.applies(config.resolve(info)):
+            raise UsageError(rule.message)
 
 
 def _default(config: Any, name: str) -> Any:

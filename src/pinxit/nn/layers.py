@@ -80,18 +80,32 @@ class ResidualConv(nn.Module):
 class LabelEmbedding(nn.Module):
     """A vector for each class, and one for "no label" (Ho & Salimans 2022).
 
-    Labels below 0, and labels that are None, get the vector for "no label".
+    Labels below 0, and labels that are None, get the vector for "no label"; or the mean of the
+    classes' vectors, where no label is dropped in training and that vector is not learned.
     """
 
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.learns_no_label = True
         self.embedding = nn.Embedding(num_classes + 1, width)
 
     def forward(self, labels: Int64[Tensor, " batch"] | None, rows: int) -> Float[Tensor, "b w"]:
         if labels is None:
             labels = torch.full((rows,), self.num_classes, device=self.embedding.weight.device)
-        return self.embedding(torch.where(labels < 0, self.num_classes, labels))
+        vectors = self.embedding(torch.where(labels < 0, self.num_classes, labels))
+        if self.learns_no_label:
+            return vectors
+        mean = self.embedding.weight[: self.num_classes].mean(0)
+        is_none = (labels < 0) | (labels == self.num_classes)
+        return torch.where(is_none[:, None], mean.to(vectors.dtype), vectors)
+
+
+def set_label_dropout(module: nn.Module, p: float) -> None:
+    """Let the label embeddings of a module that drops no label do without one for "no label"."""
+    for part in module.modules():
+        if isinstance(part, LabelEmbedding) and part.num_classes:
+            part.learns_no_label = p > 0
 
 
 def drop_labels(

@@ -152,13 +152,10 @@ class ReportContext:
     def _as_evaluation(self) -> dict[str, Any]:
         if self.activity is None:
             return {}
-        return {
-            "metrics": {
-                "active_units": int(self.activity.active.sum()),
-                "rate": self.activity.total_rate,
-            },
-            "warnings": self.collapse_warnings,
-        }
+        metrics: dict[str, float] = {"active_units": int(self.activity.active.sum())}
+        if self.activity.total_rate is not None:
+            metrics["rate"] = self.activity.total_rate
+        return {"metrics": metrics, "warnings": self.collapse_warnings}
 
     @property
     def quality_warnings(self) -> list[str]:

@@ -10,17 +10,18 @@ from typing import Any
 
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.advice import Remedy, list_remedies
 from pinxit.evaluation.causes import Cause, find_causes, find_state
 from pinxit.evaluation.explain import Explainer
-from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics
+from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics, outlier_warnings
 from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import get_family, list_families
 from pinxit.models.abilities import ABILITIES, with_article
 from pinxit.models.inputs import check_images
 from pinxit.models.levels import require_posterior_density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import explain_missing_data, explanation_files, read_explanation
 from pinxit.runs import Run
@@ -57,15 +58,24 @@ def measure_run(
     """Measure causes, remedies and, if they are requested, trials and curve. See `explain`."""
     model = run.load(resolve_device(device or "auto"))
     _require_latents(run, model)
+    if curve and has_point_posterior(model):
+        raise UsageError(
+            "a curve is of distortion over rate; posterior deterministic is a point, without one."
+        )
     images = _load_images(run, data, stages.show)
     check_images(model.info, images[:1])
+    training_images = images
+    if (curve or try_remedies) and data is not None:
+        training_images = _load_training_images(run, images, stages.show)
     explainer = Explainer(model, images, stages, seed)
     explainer.warnings += _data_warnings(run, images, is_own=data is None)
     metrics, curves = measure_metrics(explainer), measure_curves(explainer)
     collapse = explainer.collapse_warnings()
     verdict = assess(run, {"metrics": metrics, "warnings": collapse})
     state = find_state(verdict, metrics)
-    causes = find_causes(metrics, verdict, pixels_depend=explainer.pixels_depend)
+    causes = find_causes(
+        metrics, verdict, pixels_depend=explainer.pixels_depend, unit=explainer.activity.unit
+    )
     remedies = list_remedies(run, state, verdict, metrics)
     record: dict[str, Any] = {
         "state": state,
@@ -74,7 +84,7 @@ def measure_run(
         "remedies": [_describe_remedy(remedy) for remedy in remedies],
         "metrics": metrics,
         "curves": curves,
-        "warnings": [*explainer.warnings, *explainer.outlier_warnings(), *collapse],
+        "warnings": [*explainer.warnings, *outlier_warnings(explainer), *collapse],
         "protocol": _describe_protocol(run, explainer, seed),
     }
     if other_data := "" if data is None else run.other_data(images):
@@ -83,7 +93,7 @@ def measure_run(
     if curve or try_remedies:
         steps = choose_steps(run, trial_minutes)
         runner = TrialRunner(
-            run, model, images, explainer.space, explainer.densities, steps,
+            run, model, images, training_images, explainer.space, explainer.densities, steps,
             explainer.num_images, stages, seed,
         )  # fmt: skip
         record["protocol"]["trial_steps"] = steps
@@ -123,8 +133,28 @@ def _load_images(
         raise explain_missing_data(run, error) from None
 
 
+def _load_training_images(run: Run, images: Images, progress: bool) -> Images:
+    """Return the images that a run was trained on: trials go on with these, whatever is measured.
+
+    Raises PinxitError if they cannot be found any more.
+    """
+    if run.own_images is None and images.fingerprint == _fingerprint_of(run):
+        return images
+    try:
+        return load_run_data(run, progress=progress)
+    except PinxitError as error:
+        raise error.with_text(
+            f"{error}\nTrials train on the images of the run: put them back, or leave out --try "
+            "and --curve."
+        ) from None
+
+
+def _fingerprint_of(run: Run) -> str:
+    return (run.config.get("data") or {}).get("fingerprint") or ""
+
+
 def _data_warnings(run: Run, images: Images, *, is_own: bool) -> list[str]:
-    fingerprint = (run.config.get("data") or {}).get("fingerprint")
+    fingerprint = _fingerprint_of(run)
     if not fingerprint or fingerprint == images.fingerprint:
         return []
     if is_own:

@@ -197,7 +197,9 @@ def show_rate(record: Row, explainer: Explainer) -> Row:
         "active": active,
         "units": units,
         "unit": unit,
-        "per_latent": format_number(metrics["rate"] / explainer.model.latent_dim, 2),
+        "per_latent": ""
+        if explainer.is_point
+        else format_number(metrics["rate"] / explainer.model.latent_dim, 2),
         "chart": chart,
         **show_curve(record["curve"]),
     }
@@ -269,6 +271,7 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
         "gain": number_of(metrics, "prior_gain"),
         "marginal_kl": number_of(metrics, "marginal_kl"),
         "is_learned": not explainer.has_standard_prior,
+        "is_point": explainer.is_point,
         "on_sphere": not explainer.posterior.has_lebesgue_density,
         "images": limit,
         "limit": None if limit is None else format_number(float(np.log(limit)), 3),

@@ -185,7 +185,8 @@ def kl_per_latent(context: ReportContext) -> Section | None:
         "num_active": int(activity.active.sum()),
         "num_latents": len(activity.variance),
         "unit": activity.unit,
-        "total": format_number(activity.total_rate, 3),
+        "total": None if activity.total_rate is None else format_number(activity.total_rate, 3),
+        "is_point": activity.is_point,
         "largest": "" if activity.rate is None else format_number(float(activity.rate.max()), 3),
         "warnings": context.collapse_warnings,
     }
@@ -211,14 +212,22 @@ def _draw_kl_chart(activity: LatentActivity, colors: list[int]) -> str:
     )
 
 
+def _name_variance(activity: LatentActivity) -> str:
+    if activity.is_point:
+        return "Var(z), its mean = 1"
+    return "Var(E[z|x])" if activity.noise_map == "none" else "Var(E[u|x])"
+
+
 def _draw_activity_chart(activity: LatentActivity, colors: list[int]) -> str:
     by_variance = activity.rate is None
+    variance = activity.variance[activity.order]
+    scale = max(float(variance.mean()), 1e-30) if activity.is_point else 1.0
     return draw_dot_plot(
-        activity.variance[activity.order].tolist(),
+        (variance / scale).tolist(),
         colors,
         label=f"Variance of each {activity.unit}'s posterior mean over the images, and threshold",
         x_title=f"{activity.unit}s, {'largest variance first' if by_variance else 'same order'}",
-        y_title="Var(E[z|x])" if activity.noise_map == "none" else "Var(E[u|x])",
+        y_title=_name_variance(activity),
         threshold=ACTIVE_UNIT_VARIANCE,
         threshold_text=f"active unit above {ACTIVE_UNIT_VARIANCE}",
     )

@@ -78,7 +78,8 @@ def collect_metrics(context: ReportContext) -> Metrics:
     for kind, value in context.sharpness.items():
         metrics[f"sharpness_{kind}"] = value
     if context.activity is not None:
-        metrics.setdefault("rate", context.activity.total_rate)
+        if context.activity.total_rate is not None:
+            metrics.setdefault("rate", context.activity.total_rate)
         metrics["active_units"] = float(context.activity.active.sum())
         metrics["units"] = float(len(context.activity.active))
     return metrics

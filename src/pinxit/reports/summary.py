@@ -141,12 +141,14 @@ def _count_active_units(context: ReportContext) -> KeyMetric | None:
     if context.activity is None:
         return None
     active = context.activity.active
-    kl = format_number(context.activity.total_rate, 3)
+    rate = context.activity.total_rate
     return KeyMetric(
         "active units",
         f"{active.sum()} of {len(active)}",
         f"{context.activity.unit}s",
-        _join_notes(f"KL {kl} nats", _get_doubt(context)),
+        _join_notes(
+            "" if rate is None else f"KL {format_number(rate, 3)} nats", _get_doubt(context)
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.models.levels import has_posterior_density
-from pinxit.models.likelihood_protocols import HasPixelLikelihood
+from pinxit.models.likelihood_protocols import HasPixelLikelihood, has_point_posterior
 from pinxit.models.protocols import CanEncode, Model
 from pinxit.models.results import LatentPosterior
 from pinxit.reports.context import ReportContext
@@ -88,6 +88,7 @@ def why_blurry(context: ReportContext) -> Section | None:
     row = _select_image(encoded.mse)
     has_trials = bool(read_current_explanation(context).get("trials"))
     values: dict[str, Any] = {
+        "is_point": has_point_posterior(model),
         "posterior_samples": _show_posterior_samples(encoded, row),
         "neighbors": _show_neighbors(encoded, row),
         "error": decompose_error(encoded, context.choose_num_images(SAMPLES_PER_IMAGE, 8, 48)),
@@ -100,7 +101,9 @@ def why_blurry(context: ReportContext) -> Section | None:
         "sharpness_doubt": NOISE_NOTE if context.quality_warnings else "",
         "undertrained": context.verdict.state == "undertrained",
         "distortion": float(encoded.elbo_terms.distortion.mean()),
-        "rate": float(encoded.elbo_terms.rate.sum(1).mean()),
+        "rate": None
+        if has_point_posterior(model)
+        else float(encoded.elbo_terms.rate.sum(1).mean()),
         "surgery_is_bound": not context.measures_mutual_information,
         "mutual_information": context.metrics.get("mutual_information"),
         "marginal_kl": context.metrics.get("marginal_kl"),
@@ -119,10 +122,11 @@ def _select_image(mse: np.ndarray) -> int:
 def decode_posterior_samples(
     encoded: EncodedImages, rows: np.ndarray, num_samples: int, seed: int
 ) -> UInt8[np.ndarray, "rows samples height width channel"]:
-    """Decode samples z of q(z|x) for each row."""
+    """Decode samples z of q(z|x) for each row; those of a point are all this point."""
     posterior = encoded.posterior.take(np.repeat(rows, num_samples))
     eps = np.random.default_rng(seed).standard_normal(posterior.mean.shape)
-    z = posterior.draw(eps)[0].astype(np.float32)
+    z = posterior.mean if has_point_posterior(encoded.model) else posterior.draw(eps)[0]
+    z = z.astype(np.float32)
     labels = labels_for(encoded.model, encoded.images[rows])
     repeated = None if labels is None else labels.repeat(num_samples)
     pixels = encoded.model.decode(z, repeated).pixels

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
+from pinxit.models.likelihood_protocols import HasPoint
 from pinxit.models.protocols import HasELBO
 from pinxit.nn.image_seeds import Draw, image_seeds
 from pinxit.sampling.inputs import is_label_conditional
@@ -49,11 +50,17 @@ class LikelihoodBatch(NamedTuple):
 def elbo_terms(
     model: HasELBO, images: Images, seed: int = 0, progress: ProgressCallback | None = None
 ) -> ElboTerms:
-    """Return distortion and rate of each image, from one sample of q(z|x) per image."""
+    """Return distortion and rate of each image, from one sample of q(z|x) per image.
+
+    Of a point in place of q(z|x) they are those of the point, and the rate is no KL.
+    """
     parts = []
     for batch in iter_likelihood_batches(model, images, seed):
-        seeds = image_seeds(batch.images, seed, Draw.ELBO)
-        parts.append(model.elbo(batch.x, batch.labels, seeds))
+        if isinstance(model, HasPoint) and model.has_point_posterior:
+            parts.append(model.point_terms(batch.x, batch.labels))
+        else:
+            seeds = image_seeds(batch.images, seed, Draw.ELBO)
+            parts.append(model.elbo(batch.x, batch.labels, seeds))
         if progress:
             progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
     return ElboTerms(

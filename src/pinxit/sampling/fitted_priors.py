@@ -10,6 +10,7 @@ import hashlib
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -18,7 +19,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError, UsageError, describe_os_error
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import label_index
+from pinxit.models.inputs import choose_sample_labels, label_index
 from pinxit.models.latent_densities import (
     Density,
     FlowDensity,
@@ -27,8 +28,10 @@ from pinxit.models.latent_densities import (
     fit_mixture,
 )
 from pinxit.models.levels import require_posterior_density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.models.protocols import CanEncode
-from pinxit.models.results import LatentPosterior
+from pinxit.models.results import LatentPosterior, Posterior
+from pinxit.nn.rng import per_image_seeds
 from pinxit.runs import Run
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import largest_remainder
@@ -40,6 +43,9 @@ MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 50_000, 1_000
 LONG_FIT_IMAGES = 5_000  # of more a fit takes seconds, and says so
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
 FIT = "2"  # how a prior is fitted; one that was fitted otherwise is fitted again
+FIT_OF_POINTS = "2 by scale"
+POINT_SPREAD = 0.1  # of the Gaussian around a point, in standard deviations of the latent
+MIN_SPREAD, TINY_SPREAD = 1e-3, 1e-9  # of a latent, in those of the others; of the one image
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
     "realnvp": FlowDensity,
@@ -98,8 +104,24 @@ def select_for_fitting(images: Images, max_train: int = MAX_TRAIN_IMAGES) -> tup
 
 
 def encode_for_fitting(model: CanEncode, images: Images, seed: int = 0) -> LatentPosterior:
-    """Return q(z|x) of images as the model observes them, `[n, latent]`."""
-    return model.encode(match_labels(model, observe_images(model, images, seed))).flatten()
+    """Return q(z|x) of images as the model observes them, `[n, latent]`.
+
+    Points have the spread of a tenth of each latent's own, whatever the scale of the latents.
+    """
+    images = match_labels(model, observe_images(model, images, seed))
+    posterior = model.encode(images).flatten()
+    return spread_points(posterior.mean) if has_point_posterior(model) else posterior
+
+
+def spread_points(mean: Float32[np.ndarray, "n latent"]) -> Posterior:
+    """Return Gaussians around points: a tenth of the standard deviation of each latent wide.
+
+    A latent that hardly varies has a thousandth of what the others have on average.
+    """
+    std = mean.std(0, dtype=np.float64)
+    least = max(MIN_SPREAD * float(np.sqrt(np.square(std).mean())), TINY_SPREAD)
+    spread = POINT_SPREAD * np.maximum(std, least)
+    return Posterior(mean, np.tile(spread.astype(np.float32), (len(mean), 1)))
 
 
 def fit_prior(
@@ -156,7 +178,9 @@ def keep_prior(run: Run, density: Density, digest: str) -> None:
 
 def _facts(run: Run, digest: str) -> dict[str, str]:
     """Return what a file says of its prior: weights, way of fitting and set of images."""
-    return {"weights": digest, "fit": FIT, "images": _fingerprint_of(run)}
+    is_point = run.config["model"].get("posterior") == "deterministic"
+    fit = FIT_OF_POINTS if is_point else FIT
+    return {"weights": digest, "fit": fit, "images": _fingerprint_of(run)}
 
 
 def hash_weights(run: Run) -> str:
@@ -201,25 +225,31 @@ def sample_from_density(
     A label-conditional model gets `label`, or else the label frequencies of the images `like`.
     """
     z = density.sample(n, seed, start, temperature)
-    labels = choose_labels(model, n, like, label, seed)
+    labels = choose_labels(model, n, like, label, seed, start)
     if temperature == 0:
         return model.decode(z, labels)
     return decode_as_sampled(model, z, labels, seed, start)
 
 
 def choose_labels(
-    model: CanEncode, n: int, like: Images | None, label: int | None = None, seed: int = 0
+    model: Any,
+    n: int,
+    like: Images | None,
+    label: int | None = None,
+    seed: int = 0,
+    start: int = 0,
 ) -> np.ndarray | None:
     """Return n labels: `label`, or in random order with the frequencies of the images `like`.
 
-    None for a model that is not conditioned on labels, or without either.
+    Without either as the model samples; None for a model that is not conditioned on labels.
     """
     if not is_label_conditional(model):
         return None
     if label is not None:
         return np.full(n, label)
     if like is None or like.labels is None or (like.labels < 0).all():
-        return None
+        seeds = per_image_seeds(seed, n, start)
+        return choose_sample_labels(model.config, model.info, None, seeds)
     counts = np.bincount(like.labels[like.labels >= 0], minlength=len(like.label_names))
     labels = np.repeat(np.arange(len(counts)), largest_remainder(counts, n))
     return np.random.default_rng(seed).permutation(labels)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.levels import LevelShape, level_shapes
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.models.morphing import CanMorph
 from pinxit.models.protocols import CanEncode, CanInvert, HasELBO
 from pinxit.models.results import LatentPosterior
@@ -155,10 +156,11 @@ class LatentActivity(NamedTuple):
     # KL(q(z|x) || p(z)) of each unit, of each image or evenly spaced ones, nats; None for a
     # prior or posterior whose latents depend on one another: only their sum is a KL
     image_rate: Float32[np.ndarray, "n unit"] | None
-    total_rate: float  # sum over latents, mean over x, nats
+    total_rate: float | None  # sum over latents, mean over x, nats; None without a KL
     num_channels: int | None = None  # of a grid
     levels: tuple[LevelShape, ...] = ()  # of a ladder: a unit is a channel of a level
     noise_map: NoiseMap = "none"  # to z from the space of `mean`
+    is_point: bool = False  # in place of q(z|x): the scale of the latents is arbitrary
 
     @property
     def unit(self) -> str:
@@ -201,7 +203,12 @@ class LatentActivity(NamedTuple):
     @property
     def active(self) -> Bool[np.ndarray, " unit"]:
         """Which units are active (Burda 2015, sec. 5)."""
-        return self.variance > ACTIVE_UNIT_VARIANCE
+        return self.are_active(self.variance)
+
+    def are_active(self, variance: Float[np.ndarray, "... unit"]) -> Bool[np.ndarray, "... unit"]:
+        """Which units of such variances are active; of points relative to the mean variance."""
+        scale = variance.mean(-1, keepdims=True) if self.is_point else 1.0
+        return variance > ACTIVE_UNIT_VARIANCE * scale
 
     @property
     def order(self) -> Int[np.ndarray, " unit"]:
@@ -218,14 +225,16 @@ def latent_activity(
 ) -> LatentActivity:
     """Measure the activity of each latent; `posterior` and `terms` save computing them again.
 
-    The KL is that of the model's ELBO if it has one, else that to N(0, I).
+    The KL is that of the model's ELBO if it has one, else that to N(0, I); points have none.
     """
     posterior = model.encode(images).flatten() if posterior is None else posterior
+    channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
+    if has_point_posterior(model):
+        return LatentActivity(posterior.mean, None, None, channels, is_point=True)
     if terms is None and isinstance(model, HasELBO):
         terms = elbo_terms(model, images.evenly_spaced(MAX_KL_IMAGES))
     rate = gaussian_kl(posterior) if terms is None else terms.rate.astype(np.float32)
     total, mean = float(rate.sum(1).mean()), to_noise(model, posterior.mean)
-    channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
     mapped = noise_map(model, posterior)
     activity = LatentActivity(mean, None, total, channels, level_shapes(model), mapped)
     if has_learned_prior(model) or not posterior.is_gaussian:

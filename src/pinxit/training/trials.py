@@ -1,11 +1,12 @@
 """Short trainings from a run's own weights with some options changed, in folders of their own.
 
     RUN/explain/beta-0.5/            a run like any other: it can be sampled, evaluated, resumed
-    RUN/explain/beta-0.5/trial.json  the weights it started from, the changes, the steps
+    RUN/explain/beta-0.5/trial.json  the weights it started from, the changes, the steps, the images
     RUN/explain/beta-0.5/new-layers.json  tensors that the run has not, which start untrained
 
-A finished trial of the same weights, changes and steps is not trained again; one that was
-interrupted goes on from its checkpoint.
+A finished trial of the same weights, changes, steps and images is not trained again; one that was
+interrupted goes on from its checkpoint. Those of earlier versions do not name their images, and
+are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.images import Images
+from pinxit.data.load import compute_fingerprint
 from pinxit.data.typed_json import decode_json
 from pinxit.models import component_of, get_family
 from pinxit.models.config import config_from_dict
@@ -63,7 +65,13 @@ def train_trial(
     from pinxit.training.checkpoint import has_checkpoint
 
     run = Run(folder)
-    record = {"weights": hash_file(base.weights_path), "changes": changes, "steps": steps}
+    record = {
+        "weights": hash_file(base.weights_path),
+        "changes": changes,
+        "steps": steps,
+        "fingerprint": images.fingerprint or compute_fingerprint(images),
+        "seed": base.config["training"].get("seed"),  # of the training, which the run had too
+    }
     is_same = _read(folder) == record and (folder / "config.json").is_file()
     if is_same and run.config.get("finished"):
         return run

@@ -24,7 +24,7 @@ from pinxit.models.flow.tasks import Rows
 from pinxit.models.generation import GenerationParams
 from pinxit.models.saved_state import JsonState, json_to_tensor
 from pinxit.models.text_embedding import TextEmbedding, Tokens
-from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
+from pinxit.nn.layers import LabelEmbedding, drop_labels, set_label_dropout, zero_init
 from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 
 # at least, of captions or labels of images that are visible in part: also where no others are
@@ -83,6 +83,8 @@ class ConditionEncoder(nn.Module):
         if config.condition in ("label", "cluster"):
             num_labels = config.num_clusters or len(info.label_names)
             self.labels = LabelEmbedding(num_labels, config.width)
+            # of images that are visible in part labels are dropped in any case
+            set_label_dropout(self.labels, max(config.caption_dropout, config.mask_share or 0.0))
         self.captions = CaptionReader(config, info) if config.condition == "text" else None
         self.augmentation = zero_init(nn.Linear(NUM_AMOUNTS, config.width, bias=False))
         # labels, clusters, or captions with their languages, of training images: from these it

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import check_rotary, choose_num_heads, model_config, num_patches_by_size
-from pinxit.models.option_effects import Need
+from pinxit.models.option_effects import DROPS_ALL_LABELS, Need, Rule
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
 MAX_DEFAULT_TOKENS = 256  # per image, for the default patch size
@@ -67,10 +67,12 @@ class Config:
     dropout: float = 0.0
     # label: the label's embedding replaces the start token
     condition: Literal["none", "label"] = "none"
-    # probability of dropping a training image's label, so that the model also samples without one
+    # probability of dropping a training image's label, so that the model also samples without one;
+    # 0: without one it samples with a label at random
     label_dropout: float = 0.1
 
     option_needs: ClassVar[tuple[Need, ...]] = NEEDS
+    training_rules: ClassVar[tuple[Rule, ...]] = (DROPS_ALL_LABELS,)
 
     def __post_init__(self) -> None:
         if self.objective == "bert":

@@ -22,15 +22,15 @@ from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import GenerationInputs, generate, num_unmask_steps
 from pinxit.models.igpt.network import Labels, Mask, Tokens, TokenTransformer
 from pinxit.models.image_codecs import FrozenImageTokenizer, ImageCodec, PaletteCodec
-from pinxit.models.inputs import check_images, check_mask, label_index
+from pinxit.models.inputs import check_images, check_mask, choose_sample_labels
 from pinxit.models.results import Loss
 from pinxit.nn.batch_share import batch_rand
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
-from pinxit.nn.layers import drop_labels
+from pinxit.nn.layers import drop_labels, set_label_dropout
 from pinxit.nn.palette import DEFAULT_PALETTE_SIZE
 from pinxit.nn.pixels import patchify
-from pinxit.nn.rng import per_image_uniform
+from pinxit.nn.rng import per_image_seeds, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
 NUM_GREY_LEVELS = 256
@@ -58,6 +58,7 @@ class IGPT(nn.Module):
         self.network = TokenTransformer(
             config, self.rows, self.columns, self.codec.num_codes, num_classes
         )
+        set_label_dropout(self.network, config.label_dropout)
 
     @property
     def palette_is_exact(self) -> bool:
@@ -181,9 +182,9 @@ class IGPT(nn.Module):
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
         resolved = resolve_params(params, options, TOKENS)
-        labels = None
-        if label is not None:
-            labels = torch.full((n,), label_index(self.config, self.info, label))
+        seeds = per_image_seeds(resolved.seed, n, resolved.start)
+        chosen = choose_sample_labels(self.config, self.info, label, seeds)
+        labels = None if chosen is None else torch.from_numpy(chosen)
         unknown = torch.full((n, self.network.seq_len), -1)
         generated = self._generate(unknown, labels, resolved)
         return (Images(self._decode(tokens)) for tokens in generated)

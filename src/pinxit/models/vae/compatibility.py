@@ -6,11 +6,10 @@ Options compose unless a rule here says why they do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from pinxit.errors import UsageError
-from pinxit.models.option_effects import Need
+from pinxit.models.option_effects import DROPS_ALL_LABELS, Need, Rule
 
 POSITIVE = (
     "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
@@ -29,12 +28,12 @@ OF_SEVERAL_SAMPLES = ("iw_elbo_share", "iw_decoder", "iw_gradient")
 OF_WHOLE_BATCH = ("free_bits", "total_correlation", "mmd", "latent_adversarial", "adversarial")
 
 
-# what an option needs to have an effect
+# what an option needs to have an effect; none is refused here that changes the weights or the loss
 NEEDS = (
     Need(
         "mixtures",
-        "likelihood discretized-logistic without a decoder_head",
-        lambda c: c.likelihood == "discretized-logistic" and not _has_head(c),
+        "likelihood discretized-logistic",
+        lambda c: c.likelihood == "discretized-logistic",
     ),
     Need("binarize", "likelihood bernoulli", lambda c: c.likelihood == "bernoulli"),
     Need("width", "network mlp or conv", lambda c: c.network != "linear"),
@@ -48,13 +47,6 @@ NEEDS = (
     Need("adversarial_from", "adversarial above 0", lambda c: c.adversarial > 0),
     Need("label_dropout", "condition label", lambda c: c.condition == "label"),
 )
-
-
-class Rule(NamedTuple):
-    """Options that do not go together: an error where `applies` to a configuration."""
-
-    applies: Callable[[Any], bool]
-    message: str
 
 
 def check_ranges(config: Any) -> None:
@@ -296,5 +288,19 @@ RULES = (
         lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.perceptual > 0 or c.adversarial > 0),
         "ms_ssim, perceptual and adversarial compare images that equivariance leaves as they are; "
         "take equivariance below 1.",
+    ),
+)
+# at the start of a training only: runs of earlier versions that have such options still load
+TRAINING_RULES = (
+    DROPS_ALL_LABELS,
+    Rule(
+        lambda c: c.prior == "vamp" and c.beta == 0,
+        "prior vamp learns its images by the KL term, whose weight beta is 0; give a beta above 0, "
+        "or leave out prior.",
+    ),
+    Rule(
+        lambda c: c.prior == "flow" and c.beta == 0 and c.mmd == 0,
+        "prior flow learns by the KL term, whose weight beta is 0, or by mmd; give one of them "
+        "above 0, or leave out prior.",
     ),
 )

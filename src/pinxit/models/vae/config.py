@@ -11,9 +11,10 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.components import are_large
 from pinxit.models.config import model_config
-from pinxit.models.option_effects import Need
+from pinxit.models.option_effects import Need, Rule
 from pinxit.models.vae.compatibility import (
     NEEDS,
+    TRAINING_RULES,
     check_options,
     check_ranges,
     vector_options,
@@ -90,9 +91,10 @@ class Config:
     # as there are images
     pseudo_inputs: int | None = None
     # q(z|x); gaussian: with a variance per latent; deterministic: one point, whose square norm / 2
-    # takes the place of the KL (RAE, Ghosh 2019); likelihoods then take it as a Gaussian of
-    # standard deviation 0.1; iaf: latents depend on one another, by an inverse autoregressive flow
-    # (Kingma 2016); vmf: von Mises-Fisher on a sphere, with a uniform prior (Davidson 2018)
+    # takes the place of the KL (RAE, Ghosh 2019), so that there is no ELBO: what needs a density
+    # takes it as a Gaussian of standard deviation 0.1; iaf: latents depend on one another, by an
+    # inverse autoregressive flow (Kingma 2016); vmf: von Mises-Fisher on a sphere, with a uniform
+    # prior (Davidson 2018)
     posterior: Literal["gaussian", "deterministic", "iaf", "vmf"] = "gaussian"
     # steps of the flow of posterior iaf; None: 2
     iaf_steps: int | None = None
@@ -155,10 +157,12 @@ class Config:
     adversarial_from: float = 0.5
     # label: encoder and decoder are conditioned on the image's label
     condition: Literal["none", "label"] = "none"
-    # probability of dropping a label in training, so that the model also samples without one
+    # probability of dropping a label in training, so that the model also samples without one; 0:
+    # without one it samples with a label at random
     label_dropout: float = 0.1
 
     option_needs: ClassVar[tuple[Need, ...]] = NEEDS
+    training_rules: ClassVar[tuple[Rule, ...]] = TRAINING_RULES
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pinxit.models.results import Elbo
 from pinxit.models.vae.ladder_networks import Features, LadderEncoder
 from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior
 from pinxit.models.vae.priors import log_standard_normal
@@ -94,6 +95,26 @@ def _draw_ladder(
 
 def _repeat(labels: Labels, count: int) -> Labels:
     return None if labels is None else labels.repeat_interleave(count)
+
+
+def point_terms(model: Any, x: X, labels: Labels) -> Elbo:
+    """Return -log p(x|z) and |z|^2 / 2 at the mean z of q(z|x), without its spread."""
+    mean = model.q(x, labels).mean
+    log_p_x = model.likelihood.log_prob(model.decode_params(mean, labels), x)
+    return Elbo(-log_p_x, 0.5 * mean.square())
+
+
+def log_weights(
+    model: Any,
+    x: X,
+    labels: Labels,
+    noise: Samples,
+    uniforms: Weights | None = None,
+    defensive_share: float = 0.0,
+) -> Weights:
+    """log p(x, z) - log q(z|x), q being the mixture of `propose` with a `defensive_share`."""
+    log_p_x, log_p_z, log_q = log_terms(model, x, labels, noise, uniforms, defensive_share)
+    return log_p_x + log_p_z - log_q
 
 
 def log_terms(

@@ -145,14 +145,20 @@ class Gaussian(nn.Module):
         return sigma.permute(1, 2, 0).cpu().numpy() if sigma.ndim else None
 
     @torch.no_grad()
-    def update(self, m: Params, x: Observed) -> Float[Tensor, "*shape"] | None:
-        """Take errors of a training batch in; returns the sigma to train with, None: `sigma`."""
+    def update(
+        self, m: Params, x: Observed, *, is_recorded: bool = True
+    ) -> Float[Tensor, "*shape"] | None:
+        """Return the sigma to train a batch with, None: `sigma`; errors enter the running mean.
+
+        Those that are not to be recorded do not.
+        """
         if self.variance == "learned":
             return None
         squares = (x - m).square().flatten(0, -4)
         of_batch = squares.mean(0) if self.variance == "per-pixel" else squares.mean()
         of_batch = of_batch.clamp(min=self.MIN_VARIANCE)
-        if not bool(of_batch.isfinite().all()):  # the update is going to be skipped
+        # where it is not finite, the update is going to be skipped
+        if not is_recorded or not bool(of_batch.isfinite().all()):
             return of_batch.sqrt()
         self.num_updates += 1
         weight = (1 / self.num_updates).clamp(min=self.UPDATE)

@@ -104,7 +104,8 @@ def _distortion(
         grid = transform.apply(z[first].unflatten(1, model.latent_shape))
         target, weight = transform.apply(x[first]), 1 / transform.area
         params = model.decode_params(grid, _take(labels, first))
-        parts.append(_errors(model, params, target, weight))
+        # evaluation is of images as they are: their errors alone are recorded, if there are any
+        parts.append(_errors(model, params, target, weight, is_recorded=moved == len(x)))
     if moved < len(x):
         if decoded is None:
             decoded = model.decode_params(z[rest], _take(labels, rest))
@@ -118,8 +119,10 @@ def _take(labels: Labels, rows: slice) -> Labels:
     return None if labels is None else labels[rows]
 
 
-def _errors(model: Any, params: Tensor, x: X, weight: float = 1.0) -> tuple[PerImage, PerImage]:
-    distortion = -weight * model.fit_log_prob(params, x)
+def _errors(
+    model: Any, params: Tensor, x: X, weight: float = 1.0, *, is_recorded: bool = True
+) -> tuple[PerImage, PerImage]:
+    distortion = -weight * model.fit_log_prob(params, x, is_recorded=is_recorded)
     if not model.config.l1_weight:
         return distortion, torch.zeros_like(distortion)
     return distortion, weight * (params - x).abs().flatten(1).sum(1)

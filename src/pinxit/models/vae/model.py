@@ -17,7 +17,7 @@ from pinxit.data.batch import Batch, DatasetInfo, Seed
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import LEVELS, SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import check_images, label_index
+from pinxit.models.inputs import check_images, choose_sample_labels
 from pinxit.models.levels import latent_temperatures
 from pinxit.models.results import Elbo, LatentPosterior, Loss
 from pinxit.models.vae.autoregressive_likelihood import (
@@ -35,7 +35,7 @@ from pinxit.models.vae.importance import (
     fast_log_weights,
     supports_fast_importance,
 )
-from pinxit.models.vae.inference import draw, log_terms
+from pinxit.models.vae.inference import draw, log_weights, point_terms
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe_likelihood
 from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
@@ -44,6 +44,7 @@ from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior, buil
 from pinxit.models.vae.vamp_prior import build_prior
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
+from pinxit.nn.layers import set_label_dropout
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
 
@@ -70,6 +71,7 @@ class VAE(nn.Module):
         self.likelihood = build_decoder_likelihood(config, info)
         self.prior = build_prior(config, info, self.latent_dim, self.posterior)
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
+        set_label_dropout(self, config.label_dropout)
         self.posteriors = build_posterior(config, self.latent_dim)
         self.discriminators = build_discriminators(config, info, self.latent_dim)
         self.perceptual = build_perceptual(config, info)
@@ -129,10 +131,11 @@ class VAE(nn.Module):
         params = outputs.float()
         return params + self.info.mean if isinstance(self.likelihood, Gaussian) else params
 
-    def fit_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+    def fit_log_prob(self, params: Tensor, x: Tensor, *, is_recorded: bool = True) -> Tensor:
         """log p(x|z); in training with the variance that fits this batch, if it is analytic."""
         if self.training and isinstance(self.likelihood, Gaussian):
-            return self.likelihood.log_prob(params, x, self.likelihood.update(params.detach(), x))
+            sigma = self.likelihood.update(params.detach(), x, is_recorded=is_recorded)
+            return self.likelihood.log_prob(params, x, sigma)
         return self.likelihood.log_prob(params, x)
 
     def elbo(self, x: X, labels: Labels, seeds: Sequence[int] | None = None) -> Elbo:
@@ -143,6 +146,10 @@ class VAE(nn.Module):
         drawn = draw(self, x, labels, self._noise((len(x), self.latent_dim), seeds))
         params = self.decode_params(drawn.z, labels) if drawn.decoded is None else drawn.decoded
         return Elbo(-self.likelihood.log_prob(params, x), drawn.rate)
+
+    def point_terms(self, x: X, labels: Labels) -> Elbo:
+        """Return the distortion of the decoded mean, and what a point has in place of the KL."""
+        return point_terms(self, x, labels)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """-ELBO, or the importance-weighted bound, with what the options add: see `loss`."""
@@ -179,18 +186,7 @@ class VAE(nn.Module):
             shape = (len(x), samples)
             uniforms = torch.rand(shape) if own is None else draw_uniforms(shape, own)
             uniforms = uniforms.to(self.device)
-        return self._log_weights(x, labels, noise, uniforms, defensive_share)
-
-    def _log_weights(
-        self,
-        x: X,
-        labels: Labels,
-        noise: Float[Tensor, "batch samples latent"],
-        uniforms: Weights | None = None,
-        defensive_share: float = 0.0,
-    ) -> Weights:
-        log_p_x, log_p_z, log_q = log_terms(self, x, labels, noise, uniforms, defensive_share)
-        return log_p_x + log_p_z - log_q
+        return log_weights(self, x, labels, noise, uniforms, defensive_share)
 
     def importance_log_weights(
         self,
@@ -240,18 +236,15 @@ class VAE(nn.Module):
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
         resolved = resolve_params(params, options, LEVELS if self.level_shapes else SEEDED)
-        labels = self._label_batch(label, n)
         check_temperature(self.config, resolved)
         scale = latent_temperatures(self.level_shapes, self.latent_dim, resolved)
         seeds = per_image_seeds(resolved.seed, n, resolved.start)
+        labels = choose_sample_labels(self.config, self.info, label, seeds)
         noise = torch.from_numpy(scale) * per_image_normal(n, (self.latent_dim,), seeds)
         if isinstance(self.likelihood, Autoregressive) and scale.any():
             pixel_seeds = [mix_seed(own, 1) for own in seeds]
             return self.sample_pixels(self.from_noise(noise.numpy()), labels, seed=pixel_seeds)
         return self._decode_to_images(self.prior.transform, noise, labels)
-
-    def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
-        return None if label is None else np.full(n, label_index(self.config, self.info, label))
 
     @torch.inference_mode()
     def encode(self, images: Images) -> LatentPosterior:
@@ -384,7 +377,7 @@ class VAE(nn.Module):
         noise = self._noise((len(x), samples, self.latent_dim), image_seeds(images, seed, draw))
 
         def iw_bound(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
-            weights = self._log_weights(x, labels, noise).double()
+            weights = log_weights(self, x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
         size = max(1, BATCH_SIZE // samples)

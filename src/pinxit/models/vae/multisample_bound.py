@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -33,6 +34,9 @@ Samples = Float[Tensor, "batch sample latent"]
 Weights = Float[Tensor, "batch sample"]
 
 TINY = 1e-30  # below every coefficient that has an effect in fp32
+# least coefficient of the model, relative to the encoder's: what it adds to the model's gradient is
+# below the rounding of fp32, and the encoder's can be computed from the model's
+MIN_RATIO = 1e-12
 
 
 class MultisampleBound(NamedTuple):
@@ -59,7 +63,7 @@ def multisample_bound(
     log_w = (log_p_x + beta * (log_p_z - log_q)).detach()
     value, of_model, of_encoder = _coefficients(model.config, log_w, beta)
     if entering.requires_grad and of_encoder is not of_model:
-        # the encoder's gradient comes back through z
+        # the encoder's gradient comes back through z, from the model's coefficients
         ratio = (of_encoder / of_model.clamp(min=TINY))[..., None]
         entering.register_hook(lambda gradient: gradient * ratio)
     joint = (of_model * (log_p_x + beta * log_p_z)).sum(1)
@@ -107,4 +111,6 @@ def _coefficients(
         bound = (1 - share) * bound + share * log_w.mean(1)
         of_model = (1 - share) * of_model + elbo
         of_encoder = of_model if is_same else (1 - share) * of_encoder + elbo
+    if not is_same:  # joint: of all samples but the best those of the model are 0 in fp32
+        of_model = torch.maximum(of_model, MIN_RATIO * of_encoder.abs())
     return bound, of_model, of_encoder

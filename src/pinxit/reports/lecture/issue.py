@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pinxit.models.levels import has_posterior_density
+from pinxit.models.likelihood_protocols import has_point_posterior
 from pinxit.reports.context import ReportContext
 from pinxit.reports.explanation import explanation
 from pinxit.reports.formatting import format_number
@@ -32,7 +33,9 @@ def issue(context: ReportContext) -> Slide | None:
     values = {
         "images": [(text, inline_shrunk(pixels, text)) for text, pixels in images],
         "sharpness": {kind: format_number(v, 2) for kind, v in context.sharpness.items()},
-        "rate": format_number(float(encoded.elbo_terms.rate.sum(1).mean()), 3),
+        "rate": None
+        if has_point_posterior(context.model)
+        else format_number(float(encoded.elbo_terms.rate.sum(1).mean()), 3),
         "command": f"pinxit explain {context.run.shell_path}",
         "causes": [] if explained is None else explained.values["causes"],
         "doubt": bool(context.quality_warnings),

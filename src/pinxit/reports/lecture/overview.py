@@ -40,12 +40,12 @@ def overview(context: ReportContext) -> Slide | None:
     own = Posterior(one.mean[0], one.std[0])
     order = np.argsort(-terms.rate[row], kind="stable")
     eps = per_image_normal(1, (model.latent_dim,), 0).numpy()[0]
-    z = one.draw(eps[None])[0][0]
+    is_point = bool(getattr(model, "has_point_posterior", False))
+    z = own.mean if is_point else one.draw(eps[None])[0][0]
     decoded = model.decode(z[None].astype(np.float32), labels_for(model, images[row]))
     limit = max(float(np.abs([own.mean, z]).max()), MIN_LIMIT)
     learned = isinstance(model, HasPrior) and model.prior_is_learned
     learned = learned or not posterior.is_gaussian
-    is_point = bool(getattr(model, "has_point_posterior", False))
     values = {
         "x": inline_shrunk(images.pixels[row], "The image x"),
         "decoded": inline_shrunk(decoded.pixels[0], "The decoded image"),
