@@ -35,7 +35,7 @@ FAMILIES = ("vae", "flow", "igpt", "mae", "digits-draw")  # runs of one table, a
 CURVE = {
     "curve-beta-0.1": 0.1,
     "curve-beta-0.3": 0.3,
-    "try-longer": 1.0,
+    "curve-beta-1": 1.0,
     "curve-beta-3": 3.0,
     "curve-beta-10": 10.0,
 }

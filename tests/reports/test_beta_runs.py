@@ -26,7 +26,7 @@ def run(tmp_path):
     points = [{"beta": beta, "is_run": False, **point} for beta in reversed(BETAS)]
     points.append({"beta": 1.0, "is_run": True, **point})
     record = {
-        "protocol": {"weights": hash_file(run.weights_path), "trial_steps": 5},
+        "protocol": {"weights": hash_file(run.weights_path), "curve_steps": 5},
         "curve": points,
         "causes": [],
     }

@@ -303,6 +303,15 @@ def test_trials_and_curve_are_measured_kept_and_not_trained_again(short_run, mon
     assert longer.load().latent_dim == 3
     before = longer.weights_path.stat().st_mtime_ns
     again = explain(short_run, images, curve=True, trial_minutes=1e-6)
+    steps = again["protocol"]["curve_steps"]
+    monkeypatch.setattr("pinxit.training.trials.MIN_STEPS", 5)
+    other = explain(short_run, images, try_remedies=True, trial_minutes=1e-6)
+    assert (other["protocol"]["curve_steps"], other["curve"]) == (steps, again["curve"])
+    assert other["protocol"]["trial_steps"] == 5 != steps
+    monkeypatch.setattr("pinxit.training.trials.MIN_STEPS", 3)
+    again = explain(short_run, images, curve=True, try_remedies=True, trial_minutes=1e-6)
+    before = longer.weights_path.stat().st_mtime_ns
+    again = explain(short_run, images, curve=True, trial_minutes=1e-6)
     assert longer.weights_path.stat().st_mtime_ns == before
     assert again["trials"] == result["trials"]  # kept, of the same weights
     assert again["curve"] == result["curve"]

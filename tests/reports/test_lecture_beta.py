@@ -16,7 +16,7 @@ from pinxit.training.trials import train_trial
 from tests.builders import blobs, make_run
 from tests.reports.html_page import HtmlPage
 
-BETAS = {"curve-beta-0.1": {"beta": 0.1}, "try-longer": {}, "curve-beta-10": {"beta": 10.0}}
+BETAS = {"curve-beta-0.1": {"beta": 0.1}, "curve-beta-1": {}, "curve-beta-10": {"beta": 10.0}}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,9 @@ def run_and_images(tmp_path_factory):
     for name, changes in BETAS.items():
         train_trial(run, images, changes, 20, folder / "explain" / name)
     train_trial(run, images, {"free_bits": 0.1}, 4, folder / "explain" / "try-free-bits")
+    # neither is of the curve: a remedy, and a run of another length
+    train_trial(run, images, {}, 40, folder / "explain" / "try-longer")
+    train_trial(run, images, {"beta": 3.0}, 40, folder / "explain" / "curve-beta-3")
     return run, images
 
 

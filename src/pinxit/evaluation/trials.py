@@ -116,9 +116,8 @@ class TrialRunner:
             beta = float(f"{own * factor:.3g}")
             label = f"run {number} of {len(BETA_FACTORS)} of the curve: beta {beta:g}"
             with self.progress.stage(label):
-                is_control = factor == 1.0
-                name = f"try-{LONGER}" if is_control else f"curve-beta-{beta:g}"
-                model = self._train(name, {} if is_control else {"beta": beta})
+                # not the folder of the remedy "longer": a trial may be of another length
+                model = self._train(_name_curve_run(beta), {} if factor == 1 else {"beta": beta})
                 points.append(CurvePoint(beta, self._measure(model, "test").metrics))
         return sorted(points, key=lambda point: point.beta)
 
@@ -193,6 +192,21 @@ class TrialRunner:
         images = self._split("validation")
         real = self.space.embed(mean_observation(self.model, images, self.seed))
         return compare_distances(own.features, other.features, real, images.groups)
+
+
+def find_curve_run(run: Run, beta: float) -> Path:
+    """Return the folder of a run of the curve.
+
+    In earlier versions that at the run's own beta was the trial of longer training.
+    """
+    folder = run.path / FOLDER / _name_curve_run(beta)
+    own = float(run.config["model"].get("beta") or 1.0)
+    is_own = folder.name == _name_curve_run(own)
+    return run.path / FOLDER / f"try-{LONGER}" if is_own and not folder.exists() else folder
+
+
+def _name_curve_run(beta: float) -> str:
+    return f"curve-beta-{beta:.3g}"
 
 
 def _choose(remedies: Sequence[Remedy]) -> list[Remedy]:

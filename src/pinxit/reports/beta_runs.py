@@ -6,8 +6,7 @@ from typing import Any
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.evaluation.advice import LONGER
-from pinxit.evaluation.trials import BETA_FACTORS, FOLDER
+from pinxit.evaluation.trials import BETA_FACTORS, find_curve_run
 from pinxit.models.protocols import CanReconstruct, CanSample
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
@@ -35,7 +34,7 @@ def beta_runs(context: ReportContext) -> Section | None:
     values = {
         "frames": frames,
         "count": len(images),
-        "steps": record["protocol"].get("trial_steps"),
+        "steps": record["protocol"].get("curve_steps"),
         "split": context.split,
         "range": f"{BETA_FACTORS[0]:g} to {BETA_FACTORS[-1]:g}",
     }
@@ -45,10 +44,8 @@ def beta_runs(context: ReportContext) -> Section | None:
 def _frame(run: Run, point: dict[str, Any], images: Images) -> Frame | None:
     """Return what the run at a beta makes of the images; None if it is gone."""
     beta, metrics = point["beta"], point["metrics"]
-    own = float(run.config["model"].get("beta") or 1.0)
-    name = f"try-{LONGER}" if beta == own else f"curve-beta-{beta:g}"
     try:
-        model = Run(run.path / FOLDER / name).load()
+        model = Run(find_curve_run(run, beta)).load()
     except PinxitError:
         return None
     if not isinstance(model, CanReconstruct) or not isinstance(model, CanSample):

@@ -89,17 +89,18 @@ def measure_run(
     }
     if other_data := "" if data is None else run.other_data(images):
         record["protocol"]["other_data"] = other_data
-    record |= _keep_earlier(run, record["protocol"])
+    _keep_earlier(run, record)
     if curve or try_remedies:
         steps = choose_steps(run, trial_minutes)
         runner = TrialRunner(
             run, model, images, training_images, explainer.space, explainer.densities, steps,
             explainer.num_images, stages, seed,
         )  # fmt: skip
-        record["protocol"]["trial_steps"] = steps
         if try_remedies:
+            record["protocol"]["trial_steps"] = steps
             record["trials"] = [trial.to_json() for trial in runner.try_remedies(remedies)]
         if curve:
+            record["protocol"]["curve_steps"] = steps
             record["curve"] = [point.to_json() for point in runner.trace_curve()]
     return Explanation(run, record, explainer, causes, remedies, verdict)
 
@@ -183,10 +184,14 @@ def _describe_protocol(run: Run, explainer: Explainer, seed: int) -> dict[str, A
     }
 
 
-def _keep_earlier(run: Run, protocol: dict[str, Any]) -> dict[str, Any]:
-    """Return trials and curve of an earlier call on the same weights and images."""
+def _keep_earlier(run: Run, record: dict[str, Any]) -> None:
+    """Add trials and curve of an earlier call on the same weights and images, with their steps."""
+    protocol = record["protocol"]
     earlier = read_explanation(run, explanation_files(protocol)[0])
     before = earlier.get("protocol") or {}
-    if any(before.get(key) != protocol[key] for key in ("weights", "fingerprint", "seed")):
-        return {"trials": [], "curve": []}
-    return {"trials": earlier.get("trials") or [], "curve": earlier.get("curve") or []}
+    is_same = all(before.get(key) == protocol[key] for key in ("weights", "fingerprint", "seed"))
+    for name, steps in (("trials", "trial_steps"), ("curve", "curve_steps")):
+        record[name] = (earlier.get(name) or []) if is_same else []
+        # earlier versions had one number for both
+        if record[name] and (known := before.get(steps, before.get("trial_steps"))):
+            protocol[steps] = known

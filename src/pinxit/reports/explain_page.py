@@ -67,6 +67,7 @@ def render_explanation(explanation: Explanation) -> str:
         remedies=explanation.remedies,
         trials=show_trials(record["trials"]),
         trial_steps=record["protocol"].get("trial_steps"),
+        curve_steps=record["protocol"].get("curve_steps"),
         terms=TERMS,
         protocol=record["protocol"],
     )

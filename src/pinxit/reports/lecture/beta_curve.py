@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pinxit.data.images import Images
 from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import estimate_mean
-from pinxit.evaluation.trials import FOLDER, TrialRunner
+from pinxit.evaluation.trials import FOLDER, TrialRunner, find_curve_run
 from pinxit.models.generation import preview_options
 from pinxit.models.levels import has_posterior_density
 from pinxit.models.protocols import CanEncode, CanReconstruct, CanSample, HasELBO
@@ -76,13 +77,7 @@ def _get_beta(run: Run) -> float:
 
 def _measure_recorded(context: ReportContext, images: Images) -> Iterator[BetaRun]:
     """Yield the runs that `pinxit explain --curve` trained from the weights of this run."""
-    folder = context.run.path / FOLDER
-    records = sorted(folder.glob(f"*/{RECORD}"))
-    weights = hash_file(context.run.weights_path) if records else ""
-    for file in records:
-        if not _is_of_curve(file, weights):
-            continue
-        run = Run(file.parent)
+    for run in _list_curve_runs(context.run):
         if not is_of_own_data(context.run, run.config.get("data") or {}):
             context.missing.append(f"A run of the curve over β is of other images: {run.path}")
             continue
@@ -92,15 +87,27 @@ def _measure_recorded(context: ReportContext, images: Images) -> Iterator[BetaRu
             context.missing.append(f"A run of the curve over β cannot be shown: {error}")
 
 
-def _is_of_curve(file: Path, weights: str) -> bool:
-    """Return whether a trial is finished, of these weights, and changes at most beta."""
+def _list_curve_runs(own: Run) -> list[Run]:
+    """Return the runs of the curve that took as many steps as most: others do not compare."""
+    records = sorted((own.path / FOLDER).glob(f"*/{RECORD}"))
+    weights = hash_file(own.weights_path) if records else ""
+    steps = {file.parent: _read_steps(own, file, weights) for file in records}
+    counts = Counter(value for value in steps.values() if value is not None)
+    most = counts.most_common(1)[0][0] if counts else None
+    return [Run(folder) for folder, value in steps.items() if value is not None and value == most]
+
+
+def _read_steps(own: Run, file: Path, weights: str) -> int | None:
+    """Return the steps of a trial; None if unfinished, of other weights, or not of the curve."""
     try:
         record = decode_json(file.read_text(encoding="utf-8"))
-        changes = set(record["changes"])
-        is_finished = bool(Run(file.parent).config.get("finished"))
+        run, changes = Run(file.parent), set(record["changes"])
+        is_of_curve = changes <= {"beta"} and find_curve_run(own, _get_beta(run)) == run.path
+        is_finished = bool(run.config.get("finished"))
     except (OSError, ValueError, KeyError, TypeError, PinxitError):
-        return False
-    return record.get("weights") == weights and changes <= {"beta"} and is_finished
+        return None
+    is_shown = record.get("weights") == weights and is_of_curve and is_finished
+    return record.get("steps") if is_shown else None
 
 
 def _measure(model: Any, images: Images, beta: float, *, is_own: bool) -> BetaRun:
