@@ -81,7 +81,8 @@ def settings_text(model: Any, images: Any, options: Mapping[str, Any]) -> str:
     if isinstance(images, Images):
         raise UsageError("save_config needs images by their name: a folder, files or a source.")
     is_one = isinstance(images, str | os.PathLike)
-    data = [name_source(name) for name in ([images] if is_one else images)]
+    items = [images] if is_one else images
+    data = [name_source(item if isinstance(item, str) else Path(item)) for item in items]
     values = dict(options)
     if (load := values.pop("load", None)) is not None:
         values = _find_changed(make_load_options(load), LoadOptions()) | values

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pinxit.data.batch import Seed
     from pinxit.data.images import Images
+    from pinxit.models.results import Elbo
 
 
 @runtime_checkable
