@@ -14,6 +14,13 @@ from pinxit.models import vae
 from pinxit.runs import FORMAT, Run
 
 
+class CaptionScorer:
+    """Stands for a captioning model where the command line loads a reranker: it scores nothing."""
+
+    def caption_log_prob(self, *_: object) -> list[float]:
+        raise NotImplementedError
+
+
 def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed: int = 0):
     """Images of one soft blob each, with its quadrant as label: easy to learn, hard to guess.
 

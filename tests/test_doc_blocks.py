@@ -21,6 +21,7 @@ from pinxit.cli.options import read_options
 from pinxit.cli.parse import parse_args
 from pinxit.models import list_families
 from tests import doc_blocks
+from tests.builders import CaptionScorer
 from tests.doc_blocks import PAGES, ROOT, Block, find_inline_commands, read_blocks, split_command
 
 BLOCKS = [block for page in PAGES for block in read_blocks(page)]
@@ -89,7 +90,7 @@ def parse(line: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _load_no_model(monkeypatch):
-    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: object())
+    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: CaptionScorer())
 
 
 def list_flags(command: str, words: list[str]) -> set[str]:

@@ -16,6 +16,7 @@ from pinxit.cli.train import check_family, family_command
 from pinxit.data.sources.named import NAMED_SETS
 from pinxit.errors import UsageError
 from pinxit.evaluation.metrics import METRICS
+from tests.builders import CaptionScorer
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))
@@ -37,7 +38,7 @@ def parse(line: str) -> None:
 @pytest.fixture(autouse=True)
 def _load_no_model(monkeypatch):
     """`--reranker RUN` names a run that a recipe trains: none is there to load."""
-    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: object())
+    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: CaptionScorer())
 
 
 def recipe(path: Path) -> dict:

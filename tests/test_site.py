@@ -15,6 +15,7 @@ import pytest
 from pinxit.cli.options import read_options
 from pinxit.cli.train import family_command
 from pinxit.models import list_families
+from tests.builders import CaptionScorer
 from tests.reports.html_page import HtmlPage
 from tests.test_doc_blocks import parse
 
@@ -226,7 +227,7 @@ def test_each_image_has_a_maker():
 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - {"script"}))
 def test_a_maker_is_a_recipe_or_commands_of_a_page(name, monkeypatch):
-    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: object())
+    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: CaptionScorer())
     maker = MAKERS[name]
     assert set(maker) <= {"recipe", "page", "machine", "commands"}
     assert ("recipe" in maker) != ("page" in maker)

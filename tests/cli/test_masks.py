@@ -92,7 +92,11 @@ def test_the_mask_of_a_command_is_that_of_python(run, kind, seed, tmp_path, mask
 def test_options_of_captions_have_no_part_in_a_mask(tmp_path):
     config = pinxit.VAE(network="mlp", latent_dim=2, width=8, depth=1)
     load = {"captions": "labels", "languages": "fr", "strict": True, "limit": 3}
-    run = pinxit.train(config, blobs(16), out=tmp_path / "r", load=load, steps=1, quiet=True)
+    run = pinxit.train(config, blobs(16), out=tmp_path / "r", steps=1, quiet=True)
+    data = run.config["data"]
+    changed = {**data, "options": {**data["options"], **load}}
+    run.write("config.json", {**run.config, "data": changed})
+    run = pinxit.Run(run.path)
     mask, missing = random_masks(0)["L"]
     mask.save(tmp_path / "mask.png")
     assert (read_mask(run, blobs(2), tmp_path / "mask.png") == missing).all()

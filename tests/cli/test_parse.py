@@ -15,6 +15,7 @@ from pinxit.cli.sample import sample
 from pinxit.cli.train import family_command
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
+from tests.builders import CaptionScorer
 
 
 def command(
@@ -122,15 +123,12 @@ def test_an_invalid_generation_option_fails_with_its_reason():
 
 
 def test_a_reranker_is_loaded_from_its_run(monkeypatch):
-    class Reranker:
-        pass
-
     runs = []
     monkeypatch.setattr(
-        "pinxit.cli.tyro_rules.load_reranker", lambda run: runs.append(run) or Reranker()
+        "pinxit.cli.tyro_rules.load_reranker", lambda run: runs.append(run) or CaptionScorer()
     )
     words = ["runs/x", "a star", "--best-of", "4", "--reranker", "runs/captions"]
-    assert isinstance(parse_args("draw", draw, words)["params"].reranker, Reranker)
+    assert isinstance(parse_args("draw", draw, words)["params"].reranker, CaptionScorer)
     assert runs == [Path("runs/captions")]
 
 

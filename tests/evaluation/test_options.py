@@ -14,6 +14,7 @@ from pinxit.cli.tyro_rules import TYRO_OPTIONS
 from pinxit.errors import UsageError
 from pinxit.evaluation.options import LEAST, EvalOptions, resolve_options
 from pinxit.models.generation import GenerationParams
+from tests.builders import CaptionScorer
 
 INTEGERS = [f.name for f in dataclasses.fields(EvalOptions) if str(f.type).startswith("int")]
 
@@ -82,7 +83,7 @@ def test_every_option_is_a_flag_and_defaults_are_those_of_the_dataclass():
 
 
 def test_reranker_flag_loads_the_run_as_a_captioning_model(monkeypatch):
-    model = object()
+    model = CaptionScorer()
     loaded = []
     monkeypatch.setattr(
         "pinxit.cli.tyro_rules.load_reranker", lambda run: loaded.append(run) or model

@@ -32,6 +32,7 @@ from pinxit.evaluation.retrain_command import (
     train_words,
 )
 from pinxit.models import get_family
+from pinxit.models.option_effects import check_training_rules
 from pinxit.runs import Run
 from pinxit.training.learning_curve import read_learning_curve
 from pinxit.training.verdict import Verdict
@@ -131,7 +132,7 @@ def _is_allowed(run: Run, remedy: Remedy) -> bool:
     changes = remedy.changes or {}
     kind = get_family(run.family).Config
     try:
-        kind(**{**run.config["model"], **changes}).resolve(run.info)
+        check_training_rules(kind(**{**run.config["model"], **changes}).resolve(run.info))
     except UsageError:
         return False
     unused = list_unused_options(run, changes)

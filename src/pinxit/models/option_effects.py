@@ -49,8 +49,16 @@ def check_effects(config: Any, info: DatasetInfo) -> None:
             continue
         if given != getattr(without, need.option):
             raise UsageError(f"{need.option} {given} has no effect here: it needs {need.needs}.")
-    for rule in getattr(config, "training_rules", ()):
-        if rule.applies(config.resolve(info)):
+    check_training_rules(config.resolve(info))
+
+
+def check_training_rules(resolved: Any) -> None:
+    """Raise UsageError for a resolved configuration of which a part would not be trained.
+
+    Not where a run is loaded: earlier versions trained such.
+    """
+    for rule in getattr(resolved, "training_rules", ()):
+        if rule.applies(resolved):
             raise UsageError(rule.message)
 
 

@@ -22,11 +22,11 @@ def explanation_files(protocol: Mapping[str, Any]) -> tuple[str, str]:
     return record, page
 
 
-def read_explanation(run: Run, name: str = RECORD) -> dict[str, Any]:
+def read_explanation(run: Run, name: str = RECORD, *, only_own: bool = True) -> dict[str, Any]:
     """Return the content of explain.json, or of another record of explanations.
 
-    {} if there is none, if it cannot be read, or if an earlier version wrote what it found on other
-    images to explain.json.
+    {} if there is none, if it cannot be read, or, with `only_own`, if an earlier version wrote what
+    it found on other images to explain.json.
     """
     try:
         record = decode_json((run.path / name).read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def read_explanation(run: Run, name: str = RECORD) -> dict[str, Any]:
         return {}
     if not isinstance(record, dict) or "causes" not in record:
         return {}
-    is_own = name != RECORD or run.is_on_own_data(record.get("protocol") or {})
+    is_own = not only_own or name != RECORD or run.is_on_own_data(record.get("protocol") or {})
     return record if is_own else {}
 
 

@@ -22,7 +22,8 @@ SURGERY = ("marginal_kl", "total_correlation", "dimension_wise_kl")
 
 def read_current_explanation(context: ReportContext) -> dict[str, Any]:
     """Return the content of explain.json; {} if there is none of these weights and this data."""
-    record, weights = read_explanation(context.run), context.run.weights_path
+    record = read_explanation(context.run, only_own=False)
+    weights = context.run.weights_path
     if not record or not weights.is_file():
         return {}
     protocol = record.get("protocol") or {}
