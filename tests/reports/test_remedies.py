@@ -182,7 +182,7 @@ def test_the_report_and_an_explanation_list_the_same_remedies(run, monkeypatch, 
     monkeypatch.setattr(ReportContext, "sharpness", property(lambda self: {"samples": 9.0}))
     weights = {"weights": hash_file(run.weights_path)}
     record = {"metrics": metrics, "warnings": [], "causes": [], "protocol": weights}
-    monkeypatch.setattr(remedies_module, "read_explanation", lambda run: record)
+    monkeypatch.setattr(remedies_module, "read_explanation", lambda run, **_: record)
     verdict = assess(run, {"metrics": metrics, "warnings": []})
     expected = list_remedies(run, find_state(verdict, metrics), verdict, metrics)
     assert find_remedies(context) == expected
@@ -195,5 +195,5 @@ def test_a_record_that_was_changed_by_hand_breaks_no_report(run, monkeypatch, me
     context = context_with_losses(run, [300.0, 200, *[100.0] * 18], 100, monkeypatch)
     protocol = {"weights": hash_file(run.weights_path)}
     record = {"metrics": metrics, "warnings": [], "causes": [], "protocol": protocol}
-    monkeypatch.setattr(remedies_module, "read_explanation", lambda run: record)
+    monkeypatch.setattr(remedies_module, "read_explanation", lambda run, **_: record)
     assert find_remedies(context)
