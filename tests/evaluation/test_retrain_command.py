@@ -189,7 +189,15 @@ HOW = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "model"), enumerate(MODELS), ids=str)
+@pytest.mark.parametrize(
+    ("number", "model"),
+    # one of each kind of latents is left to the long tests: twelve seconds each
+    [
+        pytest.param(i, model, marks=[pytest.mark.long] if i in (0, 2, 3) else [])
+        for i, model in enumerate(MODELS)
+    ],
+    ids=str,
+)
 def test_the_command_of_each_remedy_is_one_that_trains(tmp_path, number, model):
     command, files = HOW[number % len(HOW)]
     run = write_run(tmp_path / "-run", command, model, files, "12 files" if files else "blobs")

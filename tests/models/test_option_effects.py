@@ -161,10 +161,18 @@ def test_no_option_of_a_model_is_dropped_in_silence(family, base, images):
     assert not dropped
 
 
+SLOW_BASES = ("no kl", "grid", "ladder", "none", "cluster")  # three to six seconds each
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "base"),
-    [(family, base) for family in BASES for base in BASES[family] if base not in LIKE_PLAIN],
+    [
+        pytest.param(family, base, marks=[pytest.mark.long] if base in SLOW_BASES else [])
+        for family in BASES
+        for base in BASES[family]
+        if base not in LIKE_PLAIN
+    ],
 )
 def test_no_option_is_refused_for_want_of_an_effect_that_it_has(family, base, images):
     """Beside each choice of another option: a Need refuses what changes no weight and no loss."""
