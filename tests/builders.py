@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import collect
@@ -19,6 +21,18 @@ class CaptionScorer:
 
     def caption_log_prob(self, *_: object) -> list[float]:
         raise NotImplementedError
+
+
+def shorten_explanations(patch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Few steps and few latents wherever `explain` and fitted priors fit something."""
+    from pinxit.evaluation import explain, feature_space
+    from pinxit.models import latent_densities
+
+    values = {"FLOW_STEPS": 5, "MIN_ROWS": 200, "COMPONENTS": (1, 3), "NUM_QUERIES": 10} | changes
+    patch.setattr(feature_space, "STEPS", 3)
+    patch.setattr(explain, "NUM_QUERIES", values.pop("NUM_QUERIES"))
+    for name, value in values.items():
+        patch.setattr(latent_densities, name, value)
 
 
 def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed: int = 0):

@@ -9,18 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
-from pinxit.models import latent_densities
+from tests.builders import shorten_explanations
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(feature_space, "STEPS", 3)
-    monkeypatch.setattr(latent_densities, "FLOW_STEPS", 3)
-    monkeypatch.setattr(latent_densities, "MIN_ROWS", 200)
-    monkeypatch.setattr(latent_densities, "COMPONENTS", (1,))
-    monkeypatch.setattr(explain_module, "NUM_QUERIES", 5)
+    shorten_explanations(monkeypatch, FLOW_STEPS=3, COMPONENTS=(1,), NUM_QUERIES=5)
 
 
 @pytest.fixture

@@ -14,19 +14,16 @@ import torch
 
 from pinxit.console import StageProgress
 from pinxit.errors import UsageError
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.explain import Explainer
 from pinxit.evaluation.explain_metrics import measure_metrics, outlier_warnings
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions
-from pinxit.models import latent_densities
 from pinxit.reports.explain import explain
 from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.fitted_priors import encode_for_fitting
 from pinxit.sampling.latents import latent_activity
-from tests.builders import blobs, build_vae, make_run
+from tests.builders import blobs, build_vae, make_run, shorten_explanations
 
 SCALES = (2.0**-6, 2.0**5)  # powers of two: without rounding
 # of samples of the prior N(0, I), which fit one scale only
@@ -43,11 +40,7 @@ OF_A_BOUND = {
 def _small():
     """Few steps and few latents wherever something is fitted."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(feature_space, "STEPS", 3)
-    patch.setattr(latent_densities, "FLOW_STEPS", 5)
-    patch.setattr(latent_densities, "MIN_ROWS", 200)
-    patch.setattr(latent_densities, "COMPONENTS", (1, 3))
-    patch.setattr(explain_module, "NUM_QUERIES", 10)
+    shorten_explanations(patch)
     yield
     patch.undo()
 

@@ -14,15 +14,12 @@ from safetensors.torch import load_file, save_file
 
 import pinxit
 from pinxit.errors import PinxitError, UsageError
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
 from pinxit.evaluation.explain_metrics import outlier_warnings
 from pinxit.evaluation.trials import TrialRunner
-from pinxit.models import latent_densities
 from pinxit.reports import report
 from pinxit.runs import Run
 from pinxit.training.trials import train_trial
-from tests.builders import blobs, make_run, without_labels
+from tests.builders import blobs, make_run, shorten_explanations, without_labels
 from tests.reports.html_page import HtmlPage
 
 SECTIONS = ["decoder", "likelihood", "rate", "prior", "remedies", "terms"]
@@ -32,11 +29,7 @@ SECTIONS = ["decoder", "likelihood", "rate", "prior", "remedies", "terms"]
 def _small():
     """Few steps and few latents wherever something is fitted."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(feature_space, "STEPS", 3)
-    patch.setattr(latent_densities, "FLOW_STEPS", 5)
-    patch.setattr(latent_densities, "MIN_ROWS", 200)
-    patch.setattr(latent_densities, "COMPONENTS", (1, 3))
-    patch.setattr(explain_module, "NUM_QUERIES", 10)
+    shorten_explanations(patch)
     yield
     patch.undo()
 

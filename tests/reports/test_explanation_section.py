@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 import pinxit
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
-from pinxit.models import latent_densities
 from pinxit.reports import report
 from pinxit.runs import Run
-from tests.builders import blobs, make_run
+from tests.builders import blobs, make_run, shorten_explanations
 from tests.reports.html_page import HtmlPage
 
 pytestmark = pytest.mark.slow
@@ -31,11 +28,7 @@ TRIAL = {
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(feature_space, "STEPS", 3)
-    monkeypatch.setattr(latent_densities, "FLOW_STEPS", 5)
-    monkeypatch.setattr(latent_densities, "MIN_ROWS", 100)
-    monkeypatch.setattr(latent_densities, "COMPONENTS", (1, 3))
-    monkeypatch.setattr(explain_module, "NUM_QUERIES", 10)
+    shorten_explanations(monkeypatch, MIN_ROWS=100)
 
 
 def select_images(has_validation: bool, **options):

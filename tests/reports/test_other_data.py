@@ -21,10 +21,7 @@ from pinxit.cli.recipe import read_metrics
 from pinxit.data.slugs import slug
 from pinxit.data.split_names import SPLITS
 from pinxit.errors import PinxitError
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
 from pinxit.hub.contents import collect_contents
-from pinxit.models import latent_densities
 from pinxit.reports.compare_runs import collect_metrics
 from pinxit.reports.context import load_context
 from pinxit.reports.goal import measure_goal
@@ -32,7 +29,7 @@ from pinxit.reports.remedies import read_current_explanation
 from pinxit.reports.run_list import list_runs
 from pinxit.runs import Run, evaluation_file
 from pinxit.training.trials import hash_file
-from tests.builders import blobs, make_run, save_npz
+from tests.builders import blobs, make_run, save_npz, shorten_explanations
 
 OWN = ("evaluation.json", "evaluation-images.csv", "explain.json", "explain.html")
 FIGURE = 7.654321  # of other data: on no page
@@ -42,11 +39,7 @@ SOURCES = ["photos", "a/photos", "photos-validation", "train", "all", "photos-mi
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Few steps and few latents wherever something is fitted."""
-    monkeypatch.setattr(feature_space, "STEPS", 3)
-    monkeypatch.setattr(latent_densities, "FLOW_STEPS", 5)
-    monkeypatch.setattr(latent_densities, "MIN_ROWS", 60)
-    monkeypatch.setattr(latent_densities, "COMPONENTS", (1,))
-    monkeypatch.setattr(explain_module, "NUM_QUERIES", 10)
+    shorten_explanations(monkeypatch, MIN_ROWS=60, COMPONENTS=(1,))
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,11 @@ import pytest
 from PIL import Image
 
 import pinxit
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
-from pinxit.models import latent_densities
 from pinxit.reports import report
 from pinxit.reports.lecture.exchange_record import KEYS, RECORD
 from pinxit.runs import Run
 from pinxit.training.trials import hash_file
-from tests.builders import blobs, evaluate
+from tests.builders import blobs, evaluate, shorten_explanations
 from tests.reports.html_page import HtmlPage
 
 pytestmark = pytest.mark.slow
@@ -79,11 +76,7 @@ def save_exchange(run: Run) -> None:
 
 @pytest.fixture
 def _short_trials(monkeypatch):
-    monkeypatch.setattr(feature_space, "STEPS", 3)
-    monkeypatch.setattr(latent_densities, "FLOW_STEPS", 5)
-    monkeypatch.setattr(latent_densities, "MIN_ROWS", 100)
-    monkeypatch.setattr(latent_densities, "COMPONENTS", (1, 3))
-    monkeypatch.setattr(explain_module, "NUM_QUERIES", 10)
+    shorten_explanations(monkeypatch, MIN_ROWS=100)
     monkeypatch.setattr("pinxit.training.trials.MIN_STEPS", 3)
     monkeypatch.setattr("pinxit.evaluation.trials.BETA_FACTORS", (0.1, 1.0))
     monkeypatch.setattr("pinxit.evaluation.trials.MAX_REMEDIES", 1)

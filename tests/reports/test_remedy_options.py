@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 import pinxit
-from pinxit.evaluation import explain as explain_module
-from pinxit.evaluation import feature_space
-from pinxit.models import latent_densities
 from pinxit.reports import report
 from pinxit.sampling.fitted_priors import encode_for_fitting, fit_prior, sample_from_density
 from pinxit.sampling.latents import interpolate_images, traverse
-from tests.builders import blobs
+from tests.builders import blobs, shorten_explanations
 from tests.models.test_remedies_page import ROWS, SIZE, read_options
 from tests.reports.html_page import HtmlPage
 
@@ -24,11 +21,7 @@ OPTIONS = list(dict.fromkeys(ROWS))
 def _small():
     """Few steps and few images wherever something is fitted."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(feature_space, "STEPS", 3)
-    patch.setattr(latent_densities, "FLOW_STEPS", 3)
-    patch.setattr(latent_densities, "MIN_ROWS", 200)
-    patch.setattr(latent_densities, "COMPONENTS", (1,))
-    patch.setattr(explain_module, "NUM_QUERIES", 5)
+    shorten_explanations(patch, FLOW_STEPS=3, COMPONENTS=(1,), NUM_QUERIES=5)
     yield
     patch.undo()
 

@@ -112,7 +112,10 @@ def map_images(
             model = run.load(resolve_device("auto" if engine == "ray" else device))
         model = require(model, task)
         if task == "score":
-            check_options_of_score(model, options or {})
+            from pinxit.sampling.scores import check_score_options  # imports torch
+
+            given = options or {}
+            check_score_options(model, given.get("samples"), given.get("seed"))
         if isinstance(data, Images):
             images = of_images(data, split)
         else:
@@ -137,13 +140,6 @@ def map_images(
             names = absolute_paths(data)
             spec = JobSpec(run.path.absolute(), names, split, folder, device, text)
         return _run(job, spec, out, (index, number), address, progress)
-
-
-def check_options_of_score(model: Any, options: Mapping[str, Any]) -> None:
-    """Raise UsageError for an option of score that has no effect on this model."""
-    from pinxit.sampling.scores import check_score_options
-
-    check_score_options(model, options.get("samples"), options.get("seed"))
 
 
 def check_outside(out: Path, data: Sequence[str]) -> None:

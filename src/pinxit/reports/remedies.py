@@ -29,14 +29,17 @@ def read_current_explanation(context: ReportContext) -> dict[str, Any]:
     protocol = record.get("protocol") or {}
     if protocol.get("weights") != hash_file(weights):
         return {}
-    if not is_of_own_data(context.run, protocol):
+    if not has_same_images(context.run, protocol):
         _name_other_data(context, protocol)
         return {}
     return record
 
 
-def is_of_own_data(run: Run, record: Mapping[str, Any]) -> bool:
-    """Return whether a record's fingerprint is that of the run's images, if both have one."""
+def has_same_images(run: Run, record: Mapping[str, Any]) -> bool:
+    """Return whether a record has the fingerprint of the run's images, if both have one.
+
+    `Run.is_on_own_data` also takes the run's own source with images that have changed since.
+    """
     own = (run.config.get("data") or {}).get("fingerprint")
     measured = record.get("fingerprint")
     return not own or not measured or own == measured

@@ -20,7 +20,7 @@ from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_estimate
 from pinxit.reports.lecture.slide import Slide, locate
-from pinxit.reports.remedies import is_of_own_data
+from pinxit.reports.remedies import has_same_images
 from pinxit.reports.sections import inline_thumbnails
 from pinxit.reports.stepper import MAX_FRAMES, Frame
 from pinxit.runs import Run
@@ -78,7 +78,7 @@ def _get_beta(run: Run) -> float:
 def _measure_recorded(context: ReportContext, images: Images) -> Iterator[BetaRun]:
     """Yield the runs that `pinxit explain --curve` trained from the weights of this run."""
     for run in _list_curve_runs(context.run):
-        if not is_of_own_data(context.run, run.config.get("data") or {}):
+        if not has_same_images(context.run, run.config.get("data") or {}):
             context.missing.append(f"A run of the curve over β is of other images: {run.path}")
             continue
         try:
