@@ -72,5 +72,5 @@ def test_the_options_of_exact_likelihoods_are_refused(run, run_pinxit, fail):
     path = Path(run_pinxit("score", run.path)[-1])
     assert path.name == f"scores-test{'' if is_exact else '-k1'}.csv"
     if is_exact:
-        text = "--samples is of a bound, and this likelihood is exact: leave it out."
+        text = "--samples is of no effect: this likelihood is exact; leave it out."
         assert text in fail("score", run.path, "--samples", 1)

@@ -67,7 +67,7 @@ def _find_given(settings: SettingsFile, load: LoadOptions | Mapping[str, Any]) -
     for name, value in settings.of("load").items():
         if name not in changed and value != getattr(load, name):
             raise UsageError(
-                f"{settings.place(name)}: {name} is set here, and LoadOptions has one of its own; "
+                f"{settings.place(name)}: {name} is set here, and in LoadOptions, too; "
                 f"give load={{'{name}': ...}} as a dict, or leave one out."
             )
     return changed

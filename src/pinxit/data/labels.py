@@ -159,7 +159,7 @@ def _note_equal_names(
     renamed = [n for n in used if names[n] != own_names.get(n, str(n))]
     if renamed:
         conflicts = (f"label {number} is '{names[number]}'" for number in renamed)
-        yield Note(f"labels of one name: {_join(conflicts)}")
+        yield Note(f"labels with the same name: {_join(conflicts)}")
 
 
 def _quote(names: Iterable[str]) -> str:

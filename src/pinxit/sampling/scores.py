@@ -34,10 +34,12 @@ def check_score_options(model: CanScore, samples: int | None, seed: int | None) 
     if not model.likelihood_is_exact:
         return
     if samples is not None:
-        raise UsageError("samples is of a bound, and this likelihood is exact: leave it out.")
+        raise UsageError("samples is of no effect: this likelihood is exact; leave it out.")
     is_random = getattr(getattr(model, "config", None), "binarize", None) == "dynamic"
     if seed is not None and not is_random:
-        raise UsageError("seed is of random numbers, and this likelihood has none: leave it out.")
+        raise UsageError(
+            "seed is of no effect: this likelihood has no random numbers; leave it out."
+        )
 
 
 def scores_per_batch(num_samples: int) -> int:
